@@ -1,0 +1,79 @@
+// Package bell is the doorbell: it tells the gateways that hold a user's sockets
+// what was appended to the user's inbox. Rings travel at most once, by Redis
+// pub/sub, and may overtake each other; who hears one compares its seq with what
+// it has and reads the store for the rest. A lost ring costs latency, never an
+// event. This package knows the channels and the versioned envelopes.
+package bell
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Kind says what an event is.
+type Kind string
+
+// The kinds of events in an inbox.
+const (
+	KindMessage       Kind = "message"        // Peer sent Content
+	KindFriendRequest Kind = "friend_request" // Peer asks to be a friend
+)
+
+// Event is one entry of a user's inbox.
+type Event struct {
+	Seq     int64  `json:"seq"`               // 1, 2, 3, ... in each inbox, without a gap
+	Kind    Kind   `json:"kind"`              // kinds that a reader does not know are passed over
+	Peer    int    `json:"peer"`              // the user who caused it
+	Content string `json:"content,omitempty"` // of a message
+	SentAt  int64  `json:"sent_at"`           // when it was stored, Unix milliseconds
+}
+
+// version of the envelope. Readers ignore versions they do not know (the head
+// check brings the event all the same), and fields they do not know.
+const version = 1
+
+// Envelope is what travels on a user's channel.
+type Envelope struct {
+	Version int    `json:"v"`
+	Epoch   string `json:"epoch"` // of the log that Event.Seq counts in
+	Event   Event  `json:"event"`
+}
+
+// encode makes the payload that is published.
+func encode(epoch string, ev Event) ([]byte, error) {
+	return json.Marshal(Envelope{version, epoch, ev})
+}
+
+// Decode reads a payload. An error means garbage or an unknown version; either is
+// to be counted and ignored.
+func Decode(payload []byte) (Envelope, error) {
+	var e Envelope
+	if err := json.Unmarshal(payload, &e); err != nil {
+		return Envelope{}, fmt.Errorf("ring is not an envelope: %w", err)
+	}
+	if e.Version != version || e.Event.Seq < 1 {
+		return Envelope{}, fmt.Errorf("ring has version %d and seq %d", e.Version, e.Event.Seq)
+	}
+	return e, nil
+}
+
+// Channels names the pub/sub channels under a prefix, which keeps several
+// deployments on one Redis apart.
+type Channels struct{ Prefix string }
+
+// User is the channel of a user's inbox.
+func (c Channels) User(id int) string {
+	return c.Prefix + ":user:" + strconv.Itoa(id)
+}
+
+// UserOf is the user whose channel it is.
+func (c Channels) UserOf(channel string) (id int, ok bool) {
+	digits, ok := strings.CutPrefix(channel, c.Prefix+":user:")
+	if !ok {
+		return 0, false
+	}
+	id, err := strconv.Atoi(digits)
+	return id, err == nil
+}

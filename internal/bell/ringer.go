@@ -1,0 +1,120 @@
+package bell
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// ringQueue bounds the rings that wait while Redis is slow: some seconds of
+	// traffic. What does not fit is dropped and found by the head check.
+	ringQueue = 16384
+	// ringBatch is how many rings share a pipeline.
+	ringBatch = 256
+	// ringTimeout is after how long a pipeline is given up.
+	ringTimeout = time.Second
+)
+
+type ring struct {
+	user  int
+	epoch string
+	event Event
+}
+
+// Ringer publishes rings in the background, in the order they were given,
+// several in one round trip.
+type Ringer struct {
+	rdb      *redis.Client
+	channels Channels
+	log      *slog.Logger
+	queue    chan ring
+	rings    *prometheus.CounterVec
+}
+
+// NewRinger makes a Ringer; it publishes while Run runs.
+func NewRinger(rdb *redis.Client, channels Channels, log *slog.Logger, reg prometheus.Registerer) *Ringer {
+	r := &Ringer{
+		rdb: rdb, channels: channels, log: log,
+		queue: make(chan ring, ringQueue),
+		rings: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
+			Name: "pymessage_rings_total",
+			Help: "Rings by outcome: published, failed (Redis did not take them), dropped (the queue was full).",
+		}, []string{"outcome"}),
+	}
+	for _, outcome := range []string{"published", "failed", "dropped"} {
+		r.rings.WithLabelValues(outcome) // exists before its first event
+	}
+	return r
+}
+
+// Ring tells user's gateways of ev. It never blocks and may lose the ring.
+func (r *Ringer) Ring(user int, epoch string, ev Event) {
+	select {
+	case r.queue <- ring{user, epoch, ev}:
+	default:
+		r.rings.WithLabelValues("dropped").Inc()
+	}
+}
+
+// Run publishes until ctx ends, then publishes what is still queued.
+func (r *Ringer) Run(ctx context.Context) error {
+	for {
+		select {
+		case first := <-r.queue:
+			r.publish(context.WithoutCancel(ctx), r.gather(first))
+		case <-ctx.Done():
+			r.drain(context.WithoutCancel(ctx))
+			return ctx.Err()
+		}
+	}
+}
+
+func (r *Ringer) drain(ctx context.Context) {
+	for {
+		select {
+		case first := <-r.queue:
+			r.publish(ctx, r.gather(first))
+		default:
+			return
+		}
+	}
+}
+
+// gather takes what is queued behind first, without waiting.
+func (r *Ringer) gather(first ring) []ring {
+	batch := []ring{first}
+	for len(batch) < ringBatch {
+		select {
+		case next := <-r.queue:
+			batch = append(batch, next)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (r *Ringer) publish(ctx context.Context, batch []ring) {
+	ctx, cancel := context.WithTimeout(ctx, ringTimeout)
+	defer cancel()
+	pipe := r.rdb.Pipeline()
+	for _, b := range batch {
+		payload, err := encode(b.epoch, b.event)
+		if err != nil {
+			r.log.ErrorContext(ctx, "ring could not be encoded", "err", err)
+			continue
+		}
+		pipe.Publish(ctx, r.channels.User(b.user), payload)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		r.log.WarnContext(ctx, "rings lost; the head check will find their events", "rings", len(batch), "err", err)
+		r.rings.WithLabelValues("failed").Add(float64(len(batch)))
+		return
+	}
+	r.rings.WithLabelValues("published").Add(float64(len(batch)))
+}

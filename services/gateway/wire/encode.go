@@ -1,0 +1,103 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+)
+
+// Friend is an entry of friends_resp.
+type Friend struct {
+	Username string `json:"username"`
+	ID       int    `json:"id"`
+}
+
+// The answers without arguments, ready to send. They must not be changed.
+var (
+	SendResp    = []byte(`{"type":"send_resp","status":"success"}`)
+	RequestResp = []byte(`{"type":"request_resp","status":"sent"}`)
+	AddResp     = []byte(`{"type":"add_resp","status":"added"}`)
+	DenyResp    = []byte(`{"type":"deny_resp","status":"success"}`)
+)
+
+// LoginResp answers login.
+func LoginResp(id int) []byte {
+	return withID(`{"type":"resp","id":`, id)
+}
+
+// CreateAccResp answers create_acc.
+func CreateAccResp(id int) []byte {
+	return withID(`{"type":"create_acc_resp","id":`, id)
+}
+
+// FriendRequestEvent tells that user asks to be a friend.
+func FriendRequestEvent(user int) []byte {
+	return withID(`{"type":"friend_request","user":`, user)
+}
+
+func withID(head string, id int) []byte {
+	return append(strconv.AppendInt([]byte(head), int64(id), 10), '}')
+}
+
+// FriendsResp answers get_friends.
+func FriendsResp(friends []Friend) []byte {
+	if friends == nil {
+		friends = []Friend{} // [] and not null
+	}
+	return encode(struct {
+		Type    string   `json:"type"`
+		Friends []Friend `json:"friends"`
+	}{"friends_resp", friends})
+}
+
+// MessageEvent tells that sender sent content.
+func MessageEvent(sender int, content string) []byte {
+	return encode(struct {
+		Type    string `json:"type"`
+		Sender  int    `json:"sender"`
+		Content string `json:"content"`
+	}{"message", sender, content})
+}
+
+// ErrorResp answers a request that failed.
+func ErrorResp(message string) []byte {
+	return encode(struct {
+		Type  string `json:"type"`
+		Error string `json:"error"`
+	}{"error", message})
+}
+
+// encode writes v without escaping <, > and &, which are plain text to us.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// The errors whose text names the other user.
+
+// NotConnected answers send_msg to a user who is not there.
+func NotConnected(user int64) string { return named("", user, " is not connected to the network") }
+
+// NotFriend answers send_msg under the policy that only friends may write.
+func NotFriend(user int64) string { return named("", user, " is not your friend") }
+
+// RequestFailed answers request_friend.
+func RequestFailed(user int64) string { return named("failed to send friend request to ", user, "") }
+
+// NoRequest answers add_friend and deny_friend where there is nothing to answer.
+func NoRequest(user int64) string { return named("no friend request from ", user, "") }
+
+// AddFailed answers add_friend when the store is down.
+func AddFailed(user int64) string { return named("failed to add friend ", user, "") }
+
+// DenyFailed answers deny_friend when the store is down.
+func DenyFailed(user int64) string { return named("failed to deny friend ", user, "") }
+
+func named(before string, user int64, after string) string {
+	return before + strconv.FormatInt(user, 10) + after
+}

@@ -1,0 +1,147 @@
+// Package socialapi is the internal HTTP interface of the social service: its
+// types and a client. Paths carry a version; fields are only ever added.
+package socialapi
+
+import "pymessage/internal/bell"
+
+// Paths of the internal interface. All are POST with JSON bodies.
+const (
+	PathSend      = "/internal/v1/messages/send"
+	PathOpen      = "/internal/v1/inbox/open"
+	PathRead      = "/internal/v1/inbox/read"
+	PathHeads     = "/internal/v1/inbox/heads"
+	PathPositions = "/internal/v1/inbox/positions"
+	PathFriends   = "/internal/v1/friends/list"
+	PathRequest   = "/internal/v1/friends/request"
+	PathAccept    = "/internal/v1/friends/accept"
+	PathDeny      = "/internal/v1/friends/deny"
+)
+
+// Limits of the interface.
+const (
+	MaxBatch    = 1000  // messages in one Batch
+	MaxUsers    = 10000 // users in one HeadsRequest or PositionsRequest
+	MaxPage     = 1000  // events in one Page
+	MaxContent  = 4096  // code points of a message, section 3 of the protocol
+	MaxLaneName = 64    // bytes
+)
+
+// Batch is what a lane of a gateway sends at once. A lane numbers its batches 1,
+// 2, 3, ... and has one under way at a time. The same number again gets the kept
+// result; an older one is refused (Conflict). So a batch is stored once, whatever
+// happens to its answer.
+type Batch struct {
+	Lane     string    `json:"lane"`
+	Number   int64     `json:"number"`
+	Messages []Message `json:"messages"`
+}
+
+// Message asks for one message to be appended to its recipient's inbox.
+type Message struct {
+	Sender    int    `json:"sender"`
+	Recipient int    `json:"recipient"`
+	Content   string `json:"content"`
+}
+
+// BatchResult answers a Batch: one Result for each message, in order.
+type BatchResult struct {
+	Epoch   string   `json:"epoch"`
+	SentAt  int64    `json:"sent_at"` // Unix milliseconds, of all messages of the batch
+	Results []Result `json:"results"`
+}
+
+// Result is a seq in the recipient's inbox, or why the message was not stored.
+type Result struct {
+	Seq     int64   `json:"seq,omitempty"`
+	Refused Refusal `json:"refused,omitempty"`
+}
+
+// Refusal says why a message was not stored.
+type Refusal string
+
+// The refusals.
+const (
+	RefusedUnknown     Refusal = "unknown"     // there is no such recipient
+	RefusedNotFriend   Refusal = "not_friend"  // under the policy that only friends may write
+	RefusedInvalid     Refusal = "invalid"     // the store cannot hold this content
+	RefusedUnavailable Refusal = "unavailable" // whether the recipient exists could not be found out
+)
+
+// UserRequest names the user whose inbox or friends are asked for.
+type UserRequest struct {
+	User int `json:"user"`
+}
+
+// Opening is what a gateway needs to start following an inbox.
+type Opening struct {
+	Epoch    string `json:"epoch"`
+	Head     int64  `json:"head"`     // newest seq; 0: nothing yet
+	Oldest   int64  `json:"oldest"`   // oldest seq that is kept; head+1 when nothing is
+	Position int64  `json:"position"` // newest seq known to be delivered
+	// Waiting are the users whose friend request still waits for an answer and was
+	// delivered before (its event is not after Position), oldest first.
+	Waiting []int `json:"waiting"`
+}
+
+// ReadRequest asks for the events after a seq.
+type ReadRequest struct {
+	User  int   `json:"user"`
+	After int64 `json:"after"`
+	Limit int   `json:"limit"` // at most MaxPage
+}
+
+// Page is a run of events, gapless and in order, starting at After+1 or, if that
+// was pruned, at Oldest.
+type Page struct {
+	Epoch  string       `json:"epoch"`
+	Head   int64        `json:"head"`
+	Oldest int64        `json:"oldest"`
+	Events []bell.Event `json:"events"`
+}
+
+// HeadsRequest asks for the newest seq of many inboxes.
+type HeadsRequest struct {
+	Users []int `json:"users"`
+}
+
+// Heads are the newest seqs of those users that have an inbox.
+type Heads struct {
+	Epoch string    `json:"epoch"`
+	Heads []UserSeq `json:"heads"`
+}
+
+// UserSeq is a place in a user's inbox.
+type UserSeq struct {
+	User int   `json:"user"`
+	Seq  int64 `json:"seq"`
+}
+
+// PositionsRequest moves delivered positions forward; an older one changes
+// nothing, and one beyond the head counts as the head.
+type PositionsRequest struct {
+	Positions []UserSeq `json:"positions"`
+}
+
+// Friends are the ids of a user's friends, in the order of becoming friends.
+type Friends struct {
+	Friends []int `json:"friends"`
+}
+
+// FriendRequest is the body of the requests that change a friendship: what Actor
+// does about User.
+type FriendRequest struct {
+	Actor int `json:"actor"`
+	User  int `json:"user"`
+}
+
+// Change is what a request did. Who sent it rings its events.
+type Change struct {
+	Epoch string `json:"epoch"`
+	Rings []Ring `json:"rings,omitempty"`
+}
+
+// Ring is an event that was appended to a user's inbox.
+type Ring struct {
+	User  int        `json:"user"`
+	Event bell.Event `json:"event"`
+}
