@@ -1,0 +1,109 @@
+// Package accounts is the service that knows who people are: it makes accounts,
+// checks pins and tells names. It owns the Postgres schema accounts.
+package accounts
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"pymessage/internal/fault"
+	"pymessage/services/accounts/accountsapi"
+)
+
+// server answers the requests of this service.
+type server struct {
+	store    *store
+	pins     *hasher
+	throttle *throttle
+	metrics  *metrics
+	log      *slog.Logger
+}
+
+// errNobody is the answer to every login that fails, so that it does not tell
+// which names exist.
+var errNobody = fault.New(fault.Unauthorized, "acc not found")
+
+// login finds out who somebody is. Faults: Unauthorized, TooMany, Unavailable.
+func (s *server) login(ctx context.Context, cred accountsapi.Credentials) (user accountsapi.User, err error) {
+	defer func() { s.metrics.logins.WithLabelValues(outcome(err)).Inc() }()
+	u, err := checkUsername(cred.Username)
+	if err != nil || checkPin(cred.Pin) != nil {
+		return accountsapi.User{}, errNobody // by rules that everybody may know
+	}
+	attempt, err := s.throttle.login(ctx, u, cred.Address)
+	if err != nil {
+		return accountsapi.User{}, err
+	}
+	user, err = s.authenticate(ctx, u, cred.Pin)
+	if !errors.Is(err, fault.Unauthorized) {
+		attempt.forgive(ctx)
+	}
+	return user, err
+}
+
+// authenticate does the same work whether or not somebody has the name.
+func (s *server) authenticate(ctx context.Context, u username, pin string) (accountsapi.User, error) {
+	user, pinHash, err := s.store.byName(ctx, u)
+	if err != nil {
+		return accountsapi.User{}, err
+	}
+	right, err := s.pins.verify(ctx, pin, pinHash)
+	if err != nil {
+		return accountsapi.User{}, err
+	}
+	if !right {
+		return accountsapi.User{}, errNobody
+	}
+	return user, nil
+}
+
+// create makes an account. Faults: Invalid, Conflict, TooMany, Unavailable.
+func (s *server) create(ctx context.Context, cred accountsapi.Credentials) (user accountsapi.User, err error) {
+	defer func() { s.metrics.creations.WithLabelValues(outcome(err)).Inc() }()
+	u, err := checkUsername(cred.Username)
+	if err != nil {
+		return accountsapi.User{}, err
+	}
+	if err := checkPin(cred.Pin); err != nil {
+		return accountsapi.User{}, err
+	}
+	attempt, err := s.throttle.create(ctx, cred.Address)
+	if err != nil {
+		return accountsapi.User{}, err
+	}
+	user, err = s.register(ctx, u, cred.Pin)
+	if errors.Is(err, fault.Unavailable) {
+		attempt.forgive(ctx)
+	}
+	return user, err
+}
+
+func (s *server) register(ctx context.Context, u username, pin string) (accountsapi.User, error) {
+	pinHash, err := s.pins.hash(ctx, pin)
+	if err != nil {
+		return accountsapi.User{}, err
+	}
+	id, err := s.store.insert(ctx, u, pinHash)
+	if err != nil {
+		return accountsapi.User{}, err
+	}
+	return accountsapi.User{ID: id, Username: u.shown}, nil
+}
+
+// lookup finds accounts by id; ids that nobody has are left out.
+func (s *server) lookup(ctx context.Context, ids []int) ([]accountsapi.User, error) {
+	if len(ids) > accountsapi.MaxLookup {
+		return nil, fault.New(fault.Invalid, "at most %d ids at once", accountsapi.MaxLookup)
+	}
+	var possible []int // the rest would not fit into the column
+	for _, id := range ids {
+		if id >= minID && id <= maxID {
+			possible = append(possible, id)
+		}
+	}
+	if len(possible) == 0 {
+		return []accountsapi.User{}, nil
+	}
+	return s.store.byIDs(ctx, possible)
+}

@@ -1,0 +1,22 @@
+// Command accounts runs the accounts service.
+package main
+
+import (
+	"context"
+	"os"
+
+	"pymessage/internal/service"
+	"pymessage/services/accounts"
+)
+
+func main() {
+	var cfg accounts.Config
+	os.Exit(service.Main(service.Program{
+		Name:     "accounts",
+		Settings: &cfg,
+		Serve: func(ctx context.Context, p *service.Process) error {
+			return accounts.Serve(ctx, cfg, p)
+		},
+		Migrate: accounts.Migrate,
+	}, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}

@@ -1,0 +1,140 @@
+package accounts
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pymessage/internal/fault"
+	"pymessage/internal/service"
+	"pymessage/internal/testenv"
+	"pymessage/services/accounts/accountsapi"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// home is where the people of the tests log in from.
+const home = "192.0.2.1"
+
+// testConfig has stores of the test's own and hashes that cost nothing.
+func testConfig(t *testing.T) Config {
+	t.Helper()
+	redisURL, prefix := testenv.Redis(t)
+	return withDefaults(t, Config{
+		DatabaseURL: service.Secret(testenv.Postgres(t)),
+		RedisURL:    service.Secret(redisURL),
+		RedisPrefix: prefix,
+	})
+}
+
+// withDefaults fills the settings that a test does not care for.
+func withDefaults(t *testing.T, cfg Config) Config {
+	t.Helper()
+	cfg.InternalSecret = "the secret of the internal ports"
+	cfg.PinPepper = "pepper-of-the-tests"
+	cfg.DatabaseConns = 4
+	cfg.Argon2MemoryKiB, cfg.Argon2Time = 32, 1
+	cfg.Argon2Workers, cfg.Argon2Queue = 2, 64
+	cfg.LoginWindow = 5 * time.Minute
+	cfg.LoginFailuresPerAccount, cfg.LoginFailuresPerAddress = 10, 100
+	cfg.LoginFailuresOverall, cfg.CreationsPerAddress = 10000, 1000
+	return cfg
+}
+
+// migrate makes the schema of cfg.
+func migrate(t *testing.T, cfg Config) Config {
+	t.Helper()
+	if err := Migrate(t.Context(), string(cfg.DatabaseURL), testenv.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// start opens a server whose schema is there.
+func start(t *testing.T, cfg Config) *server {
+	t.Helper()
+	return startLogging(t, cfg, testenv.Logger(t))
+}
+
+func startLogging(t *testing.T, cfg Config, log *slog.Logger) *server {
+	t.Helper()
+	s, err := open(t.Context(), cfg, log, prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.close)
+	s.throttle.timeout = 20 * time.Second // a slow machine is not a slow Redis
+	return s
+}
+
+func newcomer(name, pin string) accountsapi.Credentials {
+	return accountsapi.Credentials{Username: name, Pin: pin, Address: home}
+}
+
+// register makes an account, which must succeed.
+func register(t *testing.T, s *server, name, pin string) accountsapi.User {
+	t.Helper()
+	u, err := s.create(t.Context(), newcomer(name, pin))
+	if err != nil {
+		t.Fatalf("creating %s: %v", name, err)
+	}
+	return u
+}
+
+// wantFault fails the test unless err is a fault of this kind.
+func wantFault(t *testing.T, err error, kind fault.Kind) {
+	t.Helper()
+	if err == nil || fault.KindOf(err) != kind {
+		t.Errorf("got %v, want a fault of kind %s", err, kind)
+	}
+}
+
+// logBook keeps what is logged, and tells when something was.
+type logBook struct {
+	mu      sync.Mutex // guards all below
+	text    bytes.Buffer
+	changed chan struct{} // closed at the next line
+}
+
+func newLogBook() (*logBook, *slog.Logger) {
+	b := &logBook{changed: make(chan struct{})}
+	return b, slog.New(slog.NewJSONHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func (b *logBook) Write(line []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.changed)
+	b.changed = make(chan struct{})
+	return b.text.Write(line)
+}
+
+func (b *logBook) read() (string, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String(), b.changed
+}
+
+// await returns once text was logged.
+func (b *logBook) await(t *testing.T, text string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		all, changed := b.read()
+		if strings.Contains(all, text) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("%q was never logged, but this:\n%s", text, all)
+		}
+	}
+}

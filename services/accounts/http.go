@@ -1,0 +1,83 @@
+package accounts
+
+import (
+	"net/http"
+	"regexp"
+	"strconv"
+
+	"github.com/go-chi/chi/v5"
+
+	"pymessage/internal/fault"
+	"pymessage/internal/httpjson"
+	"pymessage/services/accounts/accountsapi"
+)
+
+type middleware = func(http.Handler) http.Handler
+
+// publicHandler serves what everybody may ask.
+func (s *server) publicHandler(measure middleware) http.Handler {
+	r := newRouter(measure)
+	r.Get("/get_user", httpjson.Handle(s.log, s.getUser))
+	return r
+}
+
+// internalHandler serves what the other services ask: package accountsapi.
+func (s *server) internalHandler(secret string, measure middleware) http.Handler {
+	r := newRouter(measure, httpjson.RequireSecret(secret))
+	r.Post(accountsapi.PathLogin, httpjson.Endpoint(s.log, s.postLogin))
+	r.Post(accountsapi.PathCreate, httpjson.Endpoint(s.log, s.postCreate))
+	r.Post(accountsapi.PathLookup, httpjson.Endpoint(s.log, s.postLookup))
+	return r
+}
+
+func newRouter(middlewares ...middleware) *chi.Mux {
+	r := chi.NewRouter()
+	r.Use(middlewares...)
+	r.NotFound(httpjson.NotFound)
+	r.MethodNotAllowed(httpjson.MethodNotAllowed)
+	return r
+}
+
+// userAnswer is the answer of GET /get_user. Its shape is the contract's.
+type userAnswer struct {
+	User userName `json:"user"`
+}
+
+type userName struct {
+	Username string `json:"username"`
+}
+
+// idPattern is an id as people write it: no sign, no zeros in front.
+var idPattern = regexp.MustCompile(`^[1-9][0-9]{7}$`)
+
+func (s *server) getUser(r *http.Request) (any, error) {
+	given := r.URL.Query()["id"]
+	if len(given) != 1 || !idPattern.MatchString(given[0]) {
+		return nil, fault.New(fault.Invalid, "id must be a number of 8 digits")
+	}
+	id, err := strconv.Atoi(given[0])
+	if err != nil {
+		return nil, err
+	}
+	users, err := s.lookup(r.Context(), []int{id})
+	if err != nil {
+		return nil, err
+	}
+	if len(users) == 0 {
+		return nil, fault.New(fault.NotFound, "no user has this id")
+	}
+	return userAnswer{userName{users[0].Username}}, nil
+}
+
+func (s *server) postLogin(r *http.Request, cred accountsapi.Credentials) (accountsapi.User, error) {
+	return s.login(r.Context(), cred)
+}
+
+func (s *server) postCreate(r *http.Request, cred accountsapi.Credentials) (accountsapi.User, error) {
+	return s.create(r.Context(), cred)
+}
+
+func (s *server) postLookup(r *http.Request, in accountsapi.LookupRequest) (accountsapi.LookupResponse, error) {
+	users, err := s.lookup(r.Context(), in.IDs)
+	return accountsapi.LookupResponse{Users: users}, err
+}

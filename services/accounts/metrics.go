@@ -1,0 +1,60 @@
+package accounts
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"pymessage/internal/fault"
+)
+
+// metrics are what operators see of this service beyond HTTP and the pool.
+type metrics struct {
+	logins           *prometheus.CounterVec
+	creations        *prometheus.CounterVec
+	pinQueue         prometheus.Gauge
+	pinWait          prometheus.Histogram
+	throttleFailures prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	factory := promauto.With(reg)
+	m := &metrics{
+		logins: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "pymessage_accounts_logins_total",
+			Help: "Logins by outcome: ok, or the kind of the fault (unauthorized: unknown user or wrong pin; too_many: throttled).",
+		}, []string{"outcome"}),
+		creations: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "pymessage_accounts_creations_total",
+			Help: "Creations of accounts by outcome: ok, or the kind of the fault (conflict: the name is taken).",
+		}, []string{"outcome"}),
+		pinQueue: factory.NewGauge(prometheus.GaugeOpts{
+			Name: "pymessage_accounts_pin_queue_length",
+			Help: "Pins that wait to be hashed.",
+		}),
+		pinWait: factory.NewHistogram(prometheus.HistogramOpts{
+			Name:    "pymessage_accounts_pin_wait_seconds",
+			Help:    "How long pins waited to be hashed.",
+			Buckets: []float64{.001, .005, .025, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+		throttleFailures: factory.NewCounter(prometheus.CounterOpts{
+			Name: "pymessage_accounts_throttle_failures_total",
+			Help: "Times that Redis could not be asked about attempts, which were let through.",
+		}),
+	}
+	// A counter that begins to exist with its first event hides that event from rate().
+	for _, kind := range []fault.Kind{"ok", fault.Unauthorized, fault.TooMany, fault.Unavailable, fault.Internal} {
+		m.logins.WithLabelValues(string(kind))
+	}
+	for _, kind := range []fault.Kind{"ok", fault.Invalid, fault.Conflict, fault.TooMany, fault.Unavailable, fault.Internal} {
+		m.creations.WithLabelValues(string(kind))
+	}
+	return m
+}
+
+// outcome is the label of what came of a request.
+func outcome(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return string(fault.KindOf(err))
+}
