@@ -1,0 +1,75 @@
+package social
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"pymessage/services/social/socialapi"
+)
+
+// BenchmarkSendBatch stores batches of 100 messages among 1,000 users, on one lane
+// and on several at once, under both policies. The server of the tests does not
+// wait for the disk; TEST_POSTGRES_URL names one that does.
+func BenchmarkSendBatch(b *testing.B) {
+	for _, policy := range []string{policyAnyone, policyFriends} {
+		for _, lanes := range []int{1, 2, 8} {
+			b.Run(fmt.Sprintf("policy=%s/lanes=%d", policy, lanes), func(b *testing.B) {
+				benchmarkSend(b, policy, lanes)
+			})
+		}
+	}
+}
+
+const (
+	benchUsers = 1000
+	benchBatch = 100
+)
+
+func benchmarkSend(b *testing.B, policy string, lanes int) {
+	w := newWorld(b, func(c *Config) { c.MessagePolicy = policy })
+	users := w.users(benchUsers)
+	w.befriendNeighbours(users)
+	w.exec(`INSERT INTO inboxes (user_id) SELECT unnest($1::integer[])`, users)
+	var batches atomic.Int64
+	var group errgroup.Group
+	b.ResetTimer()
+	for lane := range lanes {
+		group.Go(func() error {
+			batch := socialapi.Batch{Lane: fmt.Sprint("lane ", lane)}
+			for batches.Add(1) <= int64(b.N) {
+				batch.Number++
+				batch.Messages = benchMessages(users, lane+lanes*int(batch.Number))
+				if _, _, err := w.srv.store.send(b.Context(), batch, make([]socialapi.Refusal, benchBatch)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(b.N*benchBatch)/b.Elapsed().Seconds(), "messages/s")
+}
+
+// befriendNeighbours makes friends of users beside each other.
+func (w *world) befriendNeighbours(users []int) {
+	w.exec(`INSERT INTO pairs (low, high, state)
+		SELECT user_id, user_id + 1, $2 FROM unnest($1::integer[]) AS user_id`, users[:len(users)-1], stateFriends)
+}
+
+var benchContent = strings.Repeat("hello ", 10)
+
+// benchMessages are messages between neighbours, all over the users.
+func benchMessages(users []int, which int) []socialapi.Message {
+	out := make([]socialapi.Message, benchBatch)
+	for i := range out {
+		at := (which*benchBatch + i) * 7919 % (len(users) - 1)
+		out[i] = message(users[at], users[at+1], benchContent)
+	}
+	return out
+}

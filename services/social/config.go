@@ -1,0 +1,71 @@
+package social
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+
+	"pymessage/internal/postgres"
+	"pymessage/internal/service"
+)
+
+// Ids of users: 8 digits.
+const (
+	minID = 10_000_000
+	maxID = 99_999_999
+)
+
+// Policies: who may write to whom.
+const (
+	policyAnyone  = "anyone"
+	policyFriends = "friends"
+)
+
+// Config are the settings of the social service.
+type Config struct {
+	service.Common
+
+	ListenAddr     string         `env:"LISTEN_ADDR" help:"public port: REST" envDefault:":8080"`
+	InternalAddr   string         `env:"INTERNAL_ADDR" help:"port for the other services" envDefault:":8081"`
+	InternalSecret service.Secret `env:"INTERNAL_SECRET,required,notEmpty" help:"shared secret of the internal ports, at least 16 characters"`
+	DatabaseURL    service.Secret `env:"DATABASE_URL,required,notEmpty" help:"postgres:// URL of the role that owns the schema social"`
+	DatabaseConns  int32          `env:"DATABASE_CONNS" help:"most connections to the database" envDefault:"16"`
+	AccountsURL    string         `env:"ACCOUNTS_URL,required,notEmpty" help:"internal port of the accounts service, http://host:port"`
+
+	MessagePolicy      string `env:"MESSAGE_POLICY" help:"who may write to a user: anyone or friends" envDefault:"anyone"`
+	MaxPendingRequests int    `env:"MAX_PENDING_REQUESTS" help:"friend requests that may wait for one user's answer" envDefault:"1000"`
+}
+
+// Validate returns every fault that the types of the fields do not rule out.
+func (c *Config) Validate() []error {
+	return []error{
+		service.CheckSecret("INTERNAL_SECRET", c.InternalSecret),
+		postgres.CheckURL(string(c.DatabaseURL)),
+		between("DATABASE_CONNS", int(c.DatabaseConns), 1, 1000),
+		checkAccountsURL(c.AccountsURL),
+		checkPolicy(c.MessagePolicy),
+		between("MAX_PENDING_REQUESTS", c.MaxPendingRequests, 1, 1_000_000),
+	}
+}
+
+func between(name string, value, least, most int) error {
+	if value < least || value > most {
+		return fmt.Errorf("%s must be between %d and %d", name, least, most)
+	}
+	return nil
+}
+
+func checkAccountsURL(given string) error {
+	u, err := url.Parse(given)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return errors.New("ACCOUNTS_URL is not a URL such as http://host:port") // the value may hold a password
+	}
+	return nil
+}
+
+func checkPolicy(given string) error {
+	if given != policyAnyone && given != policyFriends {
+		return fmt.Errorf("MESSAGE_POLICY must be %s or %s", policyAnyone, policyFriends)
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package social
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/go-chi/chi/v5"
+
+	"pymessage/internal/fault"
+	"pymessage/internal/httpjson"
+	"pymessage/services/social/socialapi"
+)
+
+type middleware = func(http.Handler) http.Handler
+
+// publicHandler serves what everybody may ask: nothing yet.
+func (s *server) publicHandler(measure middleware) http.Handler {
+	return newRouter(measure)
+}
+
+// internalHandler serves what the gateways ask: package socialapi.
+func (s *server) internalHandler(secret string, measure middleware) http.Handler {
+	r := newRouter(measure, httpjson.RequireSecret(secret))
+	r.Post(socialapi.PathSend, httpjson.Endpoint(s.log, s.postSend))
+	r.Post(socialapi.PathOpen, httpjson.Endpoint(s.log, s.postOpen))
+	r.Post(socialapi.PathRead, httpjson.Endpoint(s.log, s.postRead))
+	r.Post(socialapi.PathHeads, httpjson.Endpoint(s.log, s.postHeads))
+	r.Post(socialapi.PathPositions, httpjson.Endpoint(s.log, s.postPositions))
+	r.Post(socialapi.PathFriends, httpjson.Endpoint(s.log, s.postFriends))
+	r.Post(socialapi.PathRequest, httpjson.Endpoint(s.log, s.postRequest))
+	r.Post(socialapi.PathAccept, httpjson.Endpoint(s.log, s.postAnswer(actionAccept)))
+	r.Post(socialapi.PathDeny, httpjson.Endpoint(s.log, s.postAnswer(actionDeny)))
+	return r
+}
+
+func newRouter(middlewares ...middleware) *chi.Mux {
+	r := chi.NewRouter()
+	r.Use(middlewares...)
+	r.NotFound(httpjson.NotFound)
+	r.MethodNotAllowed(httpjson.MethodNotAllowed)
+	return r
+}
+
+func (s *server) postSend(r *http.Request, b socialapi.Batch) (out socialapi.BatchResult, err error) {
+	switch n := len(b.Messages); {
+	case b.Lane == "" || len(b.Lane) > socialapi.MaxLaneName || !isText(b.Lane):
+		return out, fault.New(fault.Invalid, "lane must be a text of 1 to %d bytes", socialapi.MaxLaneName)
+	case b.Number < 1:
+		return out, fault.New(fault.Invalid, "number must be at least 1")
+	case n < 1 || n > socialapi.MaxBatch:
+		return out, fault.New(fault.Invalid, "a batch has 1 to %d messages", socialapi.MaxBatch)
+	}
+	return s.send(r.Context(), b)
+}
+
+func (s *server) postOpen(r *http.Request, in socialapi.UserRequest) (out socialapi.Opening, err error) {
+	if err := checkUser(in.User); err != nil {
+		return out, err
+	}
+	return s.store.open(r.Context(), in.User)
+}
+
+func (s *server) postRead(r *http.Request, in socialapi.ReadRequest) (out socialapi.Page, err error) {
+	switch {
+	case !isID(in.User):
+		return out, checkUser(in.User)
+	case in.After < 0:
+		return out, fault.New(fault.Invalid, "after must not be negative")
+	case in.Limit < 1 || in.Limit > socialapi.MaxPage:
+		return out, fault.New(fault.Invalid, "limit must be from 1 to %d", socialapi.MaxPage)
+	}
+	return s.store.read(r.Context(), in)
+}
+
+func (s *server) postHeads(r *http.Request, in socialapi.HeadsRequest) (out socialapi.Heads, err error) {
+	if err := checkCount(len(in.Users)); err != nil {
+		return out, err
+	}
+	// Nobody has an id out of range, hence no inbox.
+	users := slices.DeleteFunc(in.Users, func(u int) bool { return !isID(u) })
+	return s.store.heads(r.Context(), users)
+}
+
+func (s *server) postPositions(r *http.Request, in socialapi.PositionsRequest) (struct{}, error) {
+	if err := checkCount(len(in.Positions)); err != nil {
+		return struct{}{}, err
+	}
+	positions := slices.DeleteFunc(in.Positions, func(p socialapi.UserSeq) bool { return !isID(p.User) || p.Seq < 1 })
+	return struct{}{}, s.store.setPositions(r.Context(), positions)
+}
+
+func (s *server) postFriends(r *http.Request, in socialapi.UserRequest) (out socialapi.Friends, err error) {
+	if err := checkUser(in.User); err != nil {
+		return out, err
+	}
+	out.Friends, err = s.store.friends(r.Context(), in.User)
+	return out, err
+}
+
+func (s *server) postRequest(r *http.Request, in socialapi.FriendRequest) (out socialapi.Change, err error) {
+	if err := checkPair(in); err != nil {
+		return out, err
+	}
+	return s.request(r.Context(), in.Actor, in.User)
+}
+
+func (s *server) postAnswer(act action) func(*http.Request, socialapi.FriendRequest) (socialapi.Change, error) {
+	return func(r *http.Request, in socialapi.FriendRequest) (out socialapi.Change, err error) {
+		if err := checkPair(in); err != nil {
+			return out, err
+		}
+		return s.store.change(r.Context(), in.Actor, in.User, act, s.maxWaiting)
+	}
+}
+
+// checkPair lets an actor who cannot exist be a fault of the caller, and a user
+// who cannot exist one who is not there.
+func checkPair(in socialapi.FriendRequest) error {
+	if err := checkUser(in.Actor); err != nil {
+		return err
+	}
+	if !isID(in.User) {
+		return fault.New(fault.NotFound, "there is no user %d", in.User)
+	}
+	return nil
+}
+
+func checkUser(user int) error {
+	if !isID(user) {
+		return fault.New(fault.Invalid, "%d is not the id of a user", user)
+	}
+	return nil
+}
+
+func checkCount(users int) error {
+	if users > socialapi.MaxUsers {
+		return fault.New(fault.Invalid, "at most %d users at once", socialapi.MaxUsers)
+	}
+	return nil
+}

@@ -1,0 +1,48 @@
+package social
+
+import (
+	"context"
+	"log/slog"
+
+	"golang.org/x/time/rate"
+
+	"pymessage/internal/postgres"
+	"pymessage/internal/service"
+	"pymessage/services/accounts/accountsapi"
+)
+
+// Serve runs the social service until ctx ends. Accounts need not be there for
+// it: without accounts, users that social has heard of get their messages.
+func Serve(ctx context.Context, cfg Config, p *service.Process) error {
+	pool, err := postgres.Open(ctx, string(cfg.DatabaseURL), cfg.DatabaseConns)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	p.Registry.MustRegister(postgres.NewCollector(pool))
+	accounts := accountsapi.NewClient(cfg.AccountsURL, string(cfg.InternalSecret))
+	defer accounts.Close()
+
+	s := newServer(cfg, newStore(pool, cfg.MessagePolicy, newMetrics(p.Registry), p.Log), accounts, p.Log)
+	p.Health.Await("postgres", func(ctx context.Context) error {
+		return postgres.CheckSchema(ctx, pool, migrations())
+	})
+	measure := service.MeasureHTTP(p.Registry)
+	return p.Run(ctx,
+		service.HTTP(cfg.ListenAddr, s.publicHandler(measure)),
+		service.HTTP(cfg.InternalAddr, s.internalHandler(string(cfg.InternalSecret), measure)),
+		s.pruneLanes)
+}
+
+func newServer(cfg Config, st *store, accounts *accountsapi.Client, log *slog.Logger) *server {
+	return &server{
+		store: st,
+		directory: &directory{
+			store: st, accounts: accounts, known: newUserSet(rememberedUsers),
+			metrics: st.metrics, log: log, complain: rate.Sometimes{Interval: complainEvery},
+		},
+		maxWaiting: cfg.MaxPendingRequests,
+		metrics:    st.metrics,
+		log:        log,
+	}
+}

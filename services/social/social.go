@@ -1,0 +1,145 @@
+// Package social is the service that owns friendships and every user's inbox: an
+// append-only log of the messages and friend requests for the user. Package
+// socialapi is what it can be asked for.
+package social
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"pymessage/internal/fault"
+	"pymessage/services/social/socialapi"
+)
+
+// server is the service: the rules between its HTTP interface and its store.
+type server struct {
+	store      *store
+	directory  *directory
+	maxWaiting int // friend requests that may wait for one user's answer
+	metrics    *metrics
+	log        *slog.Logger
+}
+
+// send stores a batch. Each message is judged by itself: a bad one never fails
+// its neighbours.
+func (s *server) send(ctx context.Context, b socialapi.Batch) (socialapi.BatchResult, error) {
+	refused := make([]socialapi.Refusal, len(b.Messages))
+	for i, m := range b.Messages {
+		refused[i] = judge(m)
+	}
+	if err := s.refuseStrangers(ctx, b.Messages, refused); err != nil {
+		return socialapi.BatchResult{}, err
+	}
+	result, repeated, err := s.store.send(ctx, b, refused)
+	if err != nil {
+		return socialapi.BatchResult{}, err
+	}
+	s.metrics.count(result.Results, repeated)
+	return result, nil
+}
+
+// judge refuses what needs no look at anything but the message.
+func judge(m socialapi.Message) socialapi.Refusal {
+	switch {
+	case !isID(m.Sender), !isText(m.Content), utf8.RuneCountInString(m.Content) > socialapi.MaxContent:
+		return socialapi.RefusedInvalid
+	case !isID(m.Recipient):
+		return socialapi.RefusedUnknown
+	}
+	return ""
+}
+
+// refuseStrangers refuses the messages to users who do not exist, or of whom that
+// cannot be found out.
+func (s *server) refuseStrangers(ctx context.Context, messages []socialapi.Message, refused []socialapi.Refusal) error {
+	var users []int
+	for i, m := range messages {
+		if refused[i] == "" {
+			users = append(users, m.Recipient)
+		}
+	}
+	found, err := s.directory.find(ctx, users)
+	if err != nil {
+		return err
+	}
+	why := socialapi.RefusedUnknown
+	if !found.sure {
+		why = socialapi.RefusedUnavailable
+	}
+	for i, m := range messages {
+		if refused[i] == "" && !found.known[m.Recipient] {
+			refused[i] = why
+		}
+	}
+	return nil
+}
+
+// request asks user to be actor's friend. Both must exist; for an answer they
+// need not be looked up, as there is no request from somebody who does not.
+func (s *server) request(ctx context.Context, actor, user int) (socialapi.Change, error) {
+	if actor != user {
+		if err := s.mustExist(ctx, actor, user); err != nil {
+			return socialapi.Change{}, err
+		}
+	}
+	return s.store.change(ctx, actor, user, actionRequest, s.maxWaiting)
+}
+
+func (s *server) mustExist(ctx context.Context, users ...int) error {
+	found, err := s.directory.find(ctx, users)
+	if err != nil {
+		return err
+	}
+	for _, u := range users {
+		switch {
+		case found.known[u]:
+		case found.sure:
+			return fault.New(fault.NotFound, "there is no user %d", u)
+		default:
+			return fault.New(fault.Unavailable, "whether there is a user %d could not be found out", u)
+		}
+	}
+	return nil
+}
+
+func isID(user int) bool { return user >= minID && user <= maxID }
+
+// isText says whether Postgres can hold s: its texts have no NUL.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+
+// Lanes of gateways that are gone are forgotten after a day: no gateway repeats a
+// batch for as long as that.
+const (
+	laneIdle   = 24 * time.Hour
+	pruneEvery = time.Hour
+	pruneBatch = 1000 // lanes in one transaction, so that it is short
+)
+
+// pruneLanes forgets idle lanes, at once and then every hour, until ctx ends.
+func (s *server) pruneLanes(ctx context.Context) error {
+	tick := time.NewTicker(pruneEvery)
+	defer tick.Stop()
+	for {
+		if err := s.pruneIdleLanes(ctx, laneIdle, pruneBatch); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "idle lanes not forgotten; tried again later", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *server) pruneIdleLanes(ctx context.Context, idle time.Duration, batch int) error {
+	for {
+		pruned, err := s.store.pruneLanes(ctx, idle, batch)
+		s.metrics.lanesPruned.Add(float64(pruned))
+		if err != nil || pruned < batch {
+			return err
+		}
+	}
+}

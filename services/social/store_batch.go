@@ -1,0 +1,290 @@
+package social
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"pymessage/internal/fault"
+	"pymessage/internal/postgres"
+	"pymessage/services/social/socialapi"
+)
+
+// The lane comes first and is locked to the end of the transaction, so that a
+// batch and its repetition never run side by side. Making the row and locking it
+// are two statements, since ON CONFLICT DO NOTHING returns nothing of a row that
+// somebody else made at the same time.
+const (
+	makeLaneSQL = `INSERT INTO lanes (lane) VALUES ($1) ON CONFLICT DO NOTHING`
+	lockLaneSQL = `
+		SELECT number, results, updated_at, (SELECT epoch FROM log)
+		FROM lanes
+		WHERE lane = $1
+		FOR UPDATE`
+)
+
+// storeBatchSQL is the one statement that stores a batch: $1 lane, $2 number, and
+// of the messages $3 senders, $4 recipients, $5 contents, $6 verdicts (0, or why
+// the message was refused already). The lane must be locked. It returns nothing
+// and does nothing when the lane has stored this batch, or a later one.
+//
+// The inboxes are locked in the order of their users, as INSERT takes them. The
+// last of a recipient's messages gets the new head as its seq, the one before it
+// one less.
+func storeBatchSQL(policy string) string {
+	verdict := `m.verdict`
+	if policy == policyFriends {
+		verdict = `CASE
+			WHEN m.verdict <> 0 OR m.sender = m.recipient THEN m.verdict
+			WHEN EXISTS (
+				SELECT FROM pairs
+				WHERE low = least(m.sender, m.recipient)
+					AND high = greatest(m.sender, m.recipient)
+					AND state = ` + fmt.Sprint(stateFriends) + `) THEN 0
+			ELSE ` + fmt.Sprint(verdicts[socialapi.RefusedNotFriend]) + ` END`
+	}
+	return `
+	WITH message AS (
+		SELECT m.place, m.sender, m.recipient, m.content, ` + verdict + ` AS verdict
+		FROM unnest($3::integer[], $4::integer[], $5::text[], $6::smallint[])
+			WITH ORDINALITY AS m (sender, recipient, content, verdict, place)
+		WHERE (SELECT number FROM lanes WHERE lane = $1) < $2
+	), inbox AS (
+		INSERT INTO inboxes AS i (user_id, head)
+		SELECT recipient, count(*)
+		FROM message
+		WHERE verdict = 0
+		GROUP BY recipient
+		ORDER BY recipient
+		ON CONFLICT (user_id) DO UPDATE SET head = i.head + excluded.head
+		RETURNING user_id, head
+	), result AS (
+		SELECT m.place, m.sender, m.recipient, m.content,
+			CASE WHEN m.verdict <> 0 THEN m.verdict
+			ELSE i.head + 1 - row_number() OVER (
+				PARTITION BY m.recipient, m.verdict ORDER BY m.place DESC)
+			END AS seq
+		FROM message m
+		LEFT JOIN inbox i ON i.user_id = m.recipient
+	), event AS (
+		INSERT INTO events (user_id, seq, kind, peer, content, sent_at)
+		SELECT recipient, seq, 1, sender, content, now()
+		FROM result
+		WHERE seq > 0
+	)
+	UPDATE lanes SET
+		number = $2,
+		results = ARRAY(SELECT seq FROM result ORDER BY place),
+		updated_at = now()
+	WHERE lane = $1 AND number < $2
+	RETURNING results, updated_at`
+}
+
+// verdicts are the refusals as lanes.results has them, where a seq could be.
+var verdicts = map[socialapi.Refusal]int16{
+	"":                           0,
+	socialapi.RefusedUnknown:     -1,
+	socialapi.RefusedNotFriend:   -2,
+	socialapi.RefusedInvalid:     -3,
+	socialapi.RefusedUnavailable: -4,
+}
+
+// laneRow is a lane as its row has it.
+type laneRow struct {
+	epoch     string
+	number    int64
+	results   []int64
+	updatedAt time.Time
+}
+
+// answer is the result of the lane's last batch.
+func (l *laneRow) answer() socialapi.BatchResult {
+	out := socialapi.BatchResult{
+		Epoch:   l.epoch,
+		SentAt:  l.updatedAt.UnixMilli(),
+		Results: make([]socialapi.Result, len(l.results)),
+	}
+	for i, seq := range l.results {
+		if seq > 0 {
+			out.Results[i].Seq = seq
+		} else {
+			out.Results[i].Refused = refusalOf(seq)
+		}
+	}
+	return out
+}
+
+// refusalOf is the inverse of verdicts. One that only a newer version knows is a
+// failure without a reason.
+func refusalOf(verdict int64) socialapi.Refusal {
+	for refusal, v := range verdicts {
+		if int64(v) == verdict {
+			return refusal
+		}
+	}
+	return socialapi.RefusedUnavailable
+}
+
+// send stores the messages of b that are not refused already: refused has an
+// entry for each, empty when it is not. A batch that was stored before changes
+// nothing and gets the result that was kept. Fault: Conflict, when the lane has
+// stored a later batch.
+func (s *store) send(ctx context.Context, b socialapi.Batch, refused []socialapi.Refusal) (out socialapi.BatchResult, repeated bool, err error) {
+	err = s.do(ctx, "send", func(ctx context.Context) error {
+		lane, stored, err := s.sendWhole(ctx, b, refused)
+		if postgres.IsDataError(err) {
+			lane, stored, err = s.sendSplit(ctx, b, slices.Clone(refused))
+		}
+		if err != nil {
+			return err
+		}
+		if lane.number > b.Number {
+			return fault.New(fault.Conflict, "batch %d of lane %s comes after batch %d", b.Number, b.Lane, lane.number)
+		}
+		out, repeated = lane.answer(), !stored
+		return nil
+	})
+	return out, repeated, err
+}
+
+// sendWhole stores a batch in one round trip. Statements that are sent together
+// are one transaction; the second sees what was committed while the first waited
+// for the lane.
+func (s *store) sendWhole(ctx context.Context, b socialapi.Batch, refused []socialapi.Refusal) (lane laneRow, stored bool, err error) {
+	var q pgx.Batch
+	queueLane(&q, b.Lane, &lane)
+	s.queueStore(&q, b, refused, &lane, &stored)
+	err = s.pool.SendBatch(ctx, &q).Close()
+	return lane, stored, err
+}
+
+// sendSplit stores a batch of which Postgres does not take some message as data,
+// which it then refuses alone. The checks in front of the store leave nothing
+// that is known to end here.
+func (s *store) sendSplit(ctx context.Context, b socialapi.Batch, refused []socialapi.Refusal) (lane laneRow, stored bool, err error) {
+	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		var first pgx.Batch
+		queueLane(&first, b.Lane, &lane)
+		if err := tx.SendBatch(ctx, &first).Close(); err != nil {
+			return err
+		}
+		if err := s.refuseBadData(ctx, tx, b, refused, 0, len(refused)); err != nil {
+			return err
+		}
+		var second pgx.Batch
+		s.queueStore(&second, b, refused, &lane, &stored)
+		return tx.SendBatch(ctx, &second).Close()
+	})
+	return lane, stored, err
+}
+
+// refuseBadData refuses those of the messages from..to that Postgres does not
+// take, which it finds by trying halves. A try is always rolled back, and its
+// locks with it, so that the order of locks is kept.
+func (s *store) refuseBadData(ctx context.Context, tx pgx.Tx, b socialapi.Batch, refused []socialapi.Refusal, from, to int) error {
+	err := s.try(ctx, tx, b, onlyRange(refused, from, to))
+	if !postgres.IsDataError(err) {
+		return err
+	}
+	if to-from == 1 {
+		refused[from] = socialapi.RefusedInvalid
+		return nil
+	}
+	middle := (from + to) / 2
+	if err := s.refuseBadData(ctx, tx, b, refused, from, middle); err != nil {
+		return err
+	}
+	return s.refuseBadData(ctx, tx, b, refused, middle, to)
+}
+
+// try stores what is not refused, and takes it back.
+func (s *store) try(ctx context.Context, tx pgx.Tx, b socialapi.Batch, refused []socialapi.Refusal) error {
+	savepoint, err := tx.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	var q pgx.Batch
+	s.queueStore(&q, b, refused, new(laneRow), new(bool))
+	err = savepoint.SendBatch(ctx, &q).Close()
+	if rollback := savepoint.Rollback(ctx); err == nil {
+		err = rollback
+	}
+	return err
+}
+
+// onlyRange refuses everything outside from..to as well.
+func onlyRange(refused []socialapi.Refusal, from, to int) []socialapi.Refusal {
+	out := slices.Clone(refused)
+	for i := range out {
+		if i < from || i >= to {
+			out[i] = socialapi.RefusedInvalid
+		}
+	}
+	return out
+}
+
+// queueLane locks a lane, and makes it when it is new.
+func queueLane(q *pgx.Batch, name string, lane *laneRow) {
+	q.Queue(makeLaneSQL, name)
+	q.Queue(lockLaneSQL, name).QueryRow(row(&lane.number, &lane.results, &lane.updatedAt, &lane.epoch))
+}
+
+// queueStore stores b if its lane, which must be locked, did not do so before.
+func (s *store) queueStore(q *pgx.Batch, b socialapi.Batch, refused []socialapi.Refusal, lane *laneRow, stored *bool) {
+	c := columnsOf(b.Messages, refused)
+	query := q.Queue(s.storeBatch, b.Lane, b.Number, c.senders, c.recipients, c.contents, c.verdicts)
+	query.QueryRow(func(r pgx.Row) error {
+		err := r.Scan(&lane.results, &lane.updatedAt)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err == nil {
+			lane.number, *stored = b.Number, true
+		}
+		return err
+	})
+}
+
+// columns are the messages of a batch as the statement takes them.
+type columns struct {
+	senders, recipients []int32
+	contents            []string
+	verdicts            []int16
+}
+
+// columnsOf leaves blank what is refused: Postgres might not even read it.
+func columnsOf(messages []socialapi.Message, refused []socialapi.Refusal) columns {
+	n := len(messages)
+	c := columns{make([]int32, n), make([]int32, n), make([]string, n), make([]int16, n)}
+	for i, m := range messages {
+		if refused[i] != "" {
+			c.verdicts[i] = verdicts[refused[i]]
+			continue
+		}
+		c.senders[i], c.recipients[i], c.contents[i] = int32(m.Sender), int32(m.Recipient), m.Content
+	}
+	return c
+}
+
+// pruneLanes forgets up to limit lanes that have been idle for longer than idle,
+// and says how many. A lane that comes back after all begins anew with whatever
+// number it has reached.
+func (s *store) pruneLanes(ctx context.Context, idle time.Duration, limit int) (pruned int, err error) {
+	err = s.do(ctx, "prune_lanes", func(ctx context.Context) error {
+		tag, err := s.pool.Exec(ctx, `
+			DELETE FROM lanes
+			WHERE lane IN (
+				SELECT lane
+				FROM lanes
+				WHERE updated_at < now() - $1::interval
+				LIMIT $2
+				FOR UPDATE SKIP LOCKED)`, idle, limit)
+		pruned = int(tag.RowsAffected())
+		return err
+	})
+	return pruned, err
+}

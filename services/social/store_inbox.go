@@ -1,0 +1,139 @@
+package social
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"pymessage/internal/bell"
+	"pymessage/services/social/socialapi"
+)
+
+// open tells where a user's inbox stands. A user who is not known yet has an
+// empty one.
+func (s *store) open(ctx context.Context, user int) (out socialapi.Opening, err error) {
+	err = s.do(ctx, "open", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, `
+			SELECT (SELECT epoch FROM log), coalesce(i.head, 0), coalesce(i.oldest, 1), coalesce(p.seq, 0), ARRAY(
+				SELECT CASE low WHEN u.user_id THEN high ELSE low END
+				FROM pairs
+				WHERE (low = u.user_id AND state = $3 OR high = u.user_id AND state = $2)
+					AND request_seq <= p.seq
+				ORDER BY request_seq)
+			FROM (VALUES ($1::integer)) AS u (user_id)
+			LEFT JOIN inboxes i USING (user_id)
+			LEFT JOIN positions p USING (user_id)`, user, stateLowAsked, stateHighAsked).
+			Scan(&out.Epoch, &out.Head, &out.Oldest, &out.Position, &out.Waiting)
+	})
+	return out, err
+}
+
+// read gives the events of an inbox after a seq. One statement sees one state of
+// the inbox, hence the head and the events in one. As there are no gaps, the page
+// has an end beforehand: a page of a huge inbox costs no more than another.
+func (s *store) read(ctx context.Context, r socialapi.ReadRequest) (page socialapi.Page, err error) {
+	err = s.do(ctx, "read", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, `
+			SELECT (SELECT epoch FROM log), coalesce(i.head, 0), coalesce(i.oldest, 1),
+				coalesce(e.seq, 0), coalesce(e.kind, 0), coalesce(e.peer, 0), coalesce(e.content, ''),
+				coalesce(e.sent_at, 'epoch')
+			FROM (VALUES ($1::integer)) AS u (user_id)
+			LEFT JOIN inboxes i USING (user_id)
+			LEFT JOIN events e ON e.user_id = u.user_id
+				AND e.seq > greatest($2, i.oldest - 1)
+				AND e.seq <= greatest($2, i.oldest - 1) + $3
+			ORDER BY e.seq`, r.User, r.After, r.Limit)
+		if err != nil {
+			return err
+		}
+		page, err = scanPage(rows)
+		return err
+	})
+	return page, err
+}
+
+// scanPage takes the one row without an event for an empty page.
+func scanPage(rows pgx.Rows) (socialapi.Page, error) {
+	page := socialapi.Page{Events: []bell.Event{}}
+	var (
+		e      bell.Event
+		kind   int16
+		sentAt time.Time
+	)
+	_, err := pgx.ForEachRow(rows, []any{
+		&page.Epoch, &page.Head, &page.Oldest, &e.Seq, &kind, &e.Peer, &e.Content, &sentAt,
+	}, func() error {
+		if e.Seq > 0 {
+			e.Kind, e.SentAt = kinds[kind], sentAt.UnixMilli()
+			page.Events = append(page.Events, e)
+		}
+		return nil
+	})
+	return page, err
+}
+
+// heads gives the newest seqs of those users that have an inbox.
+func (s *store) heads(ctx context.Context, users []int) (out socialapi.Heads, err error) {
+	err = s.do(ctx, "heads", func(ctx context.Context) error {
+		var q pgx.Batch
+		q.Queue(`SELECT epoch FROM log`).QueryRow(row(&out.Epoch))
+		q.Queue(`SELECT user_id, head FROM inboxes WHERE user_id = ANY($1::integer[])`, users).
+			Query(func(rows pgx.Rows) (err error) {
+				out.Heads, err = pgx.CollectRows(rows, pgx.RowToStructByPos[socialapi.UserSeq])
+				return err
+			})
+		return s.pool.SendBatch(ctx, &q).Close()
+	})
+	return out, err
+}
+
+// setPositions moves positions forward, never back, and never beyond the head.
+// They are locked in the order of their users.
+func (s *store) setPositions(ctx context.Context, positions []socialapi.UserSeq) error {
+	users, seqs := make([]int, len(positions)), make([]int64, len(positions))
+	for i, p := range positions {
+		users[i], seqs[i] = p.User, p.Seq
+	}
+	return s.do(ctx, "set_positions", func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, `
+			INSERT INTO positions AS p (user_id, seq)
+			SELECT user_id, max(least(given.seq, i.head))
+			FROM unnest($1::integer[], $2::bigint[]) AS given (user_id, seq)
+			JOIN inboxes i USING (user_id)
+			GROUP BY user_id
+			ORDER BY user_id
+			ON CONFLICT (user_id) DO UPDATE SET seq = excluded.seq
+			WHERE p.seq < excluded.seq`, users, seqs)
+		return err
+	})
+}
+
+// withInbox finds those of the users that have an inbox.
+func (s *store) withInbox(ctx context.Context, users []int) (found []int, err error) {
+	err = s.do(ctx, "with_inbox", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, `
+			SELECT user_id
+			FROM inboxes
+			WHERE user_id = ANY($1::integer[])`, users)
+		if err != nil {
+			return err
+		}
+		found, err = pgx.CollectRows(rows, pgx.RowTo[int])
+		return err
+	})
+	return found, err
+}
+
+// addInboxes gives inboxes to users who exist and may have none.
+func (s *store) addInboxes(ctx context.Context, users []int) error {
+	return s.do(ctx, "add_inboxes", func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, `
+			INSERT INTO inboxes (user_id)
+			SELECT DISTINCT user_id
+			FROM unnest($1::integer[]) AS user_id
+			ORDER BY user_id
+			ON CONFLICT DO NOTHING`, users)
+		return err
+	})
+}
