@@ -1,0 +1,269 @@
+package broker_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"pymessage/internal/bell"
+	"pymessage/internal/testenv"
+	"pymessage/services/gateway/broker"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// patience is how long a test waits for an event before it fails.
+const patience = 10 * time.Second
+
+// heard is what came in for a handler.
+type heard struct {
+	user int
+	seq  int64
+}
+
+// recorder is a Handler that passes on what it is told.
+type recorder struct {
+	rings    chan heard
+	restored chan struct{}
+}
+
+func (r *recorder) Deliver(user int, env bell.Envelope) { r.rings <- heard{user, env.Event.Seq} }
+func (r *recorder) Restored()                           { r.restored <- struct{}{} }
+
+func (r *recorder) expect(t *testing.T, want heard) {
+	t.Helper()
+	select {
+	case got := <-r.rings:
+		if got != want {
+			t.Fatalf("heard %v, want %v", got, want)
+		}
+	case <-time.After(patience):
+		t.Fatalf("never heard %v", want)
+	}
+}
+
+// bundle is a broker that runs, and a ringer beside it.
+type bundle struct {
+	*broker.Broker
+	*recorder
+	ringer *bell.Ringer
+}
+
+func setup(t *testing.T, url, prefix string) *bundle {
+	t.Helper()
+	r := &recorder{rings: make(chan heard, 10000), restored: make(chan struct{}, 100)}
+	channels := bell.Channels{Prefix: prefix}
+	log := testenv.Logger(t)
+	b, err := broker.New(url, channels, r, log, prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ringer := bell.NewRinger(b.Client(), channels, log, prometheus.NewRegistry())
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = b.Run(ctx) })
+	running.Go(func() { _ = ringer.Run(ctx) })
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+		b.Close()
+	})
+	return &bundle{b, r, ringer}
+}
+
+func (b *bundle) ring(user int, seq int64) {
+	b.ringer.Ring(user, "epoch", bell.Event{Seq: seq, Kind: bell.KindMessage, Peer: 1, Content: "hi"})
+}
+
+func await(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(patience):
+		t.Fatalf("waited too long for %s", what)
+	}
+}
+
+// eventually asks until the answer is yes. What it waits for has no event of its own.
+func eventually(t *testing.T, what string, ask func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ask(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("never came to pass: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestARingIsHeardByEveryBrokerThatSubscribed(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+
+	a, b := setup(t, url, prefix), setup(t, url, prefix)
+	await(t, "a's subscription", a.Subscribe(10000001))
+	await(t, "b's subscription", b.Subscribe(10000001))
+	await(t, "b's other subscription", b.Subscribe(10000002))
+	a.ring(10000001, 1)
+	a.ring(10000002, 7)
+	a.ring(10000001, 2)
+	a.expect(t, heard{10000001, 1})
+	a.expect(t, heard{10000001, 2})
+	b.expect(t, heard{10000001, 1})
+	b.expect(t, heard{10000002, 7})
+	b.expect(t, heard{10000001, 2})
+}
+
+func TestPresenceIsTheSubscription(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+
+	a, b := setup(t, url, prefix), setup(t, url, prefix)
+	await(t, "a's connection", a.restored)
+	await(t, "b's subscription", b.Subscribe(10000002))
+	if got := a.Connected(context.Background(), []int{10000001, 10000002}); got[0] || !got[1] {
+		t.Fatalf("connected: %v, want [false true]", got)
+	}
+	b.Unsubscribe(10000002)
+	eventually(t, "b's user is gone", func() bool {
+		return !a.Connected(context.Background(), []int{10000002})[0]
+	})
+}
+
+func TestTheLastWordOfManySubscribesAndUnsubscribesCounts(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+
+	b, watcher := setup(t, url, prefix), setup(t, url, prefix)
+	await(t, "the watcher's connection", watcher.restored)
+	const users = 50
+	wanted := map[int]bool{}
+	for range 5000 {
+		user := 10000000 + rand.IntN(users)
+		wanted[user] = rand.IntN(2) == 0
+		if wanted[user] {
+			b.Subscribe(user)
+		} else {
+			b.Unsubscribe(user)
+		}
+	}
+	var all []int
+	for user := range users {
+		all = append(all, 10000000+user)
+		if wanted[10000000+user] {
+			await(t, "a confirmation", b.Subscribe(10000000+user))
+		}
+	}
+	eventually(t, "Redis has exactly what is wanted", func() bool {
+		for i, there := range watcher.Connected(context.Background(), all) {
+			if there != wanted[all[i]] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestACutSubscriberConnectionIsNoticedAndRestored(t *testing.T) {
+	t.Parallel()
+	url := testenv.RedisServer(t).URL()
+
+	b := setup(t, url, "cut")
+	await(t, "the first connection", b.restored)
+	for user := range 600 { // more than one batch
+		await(t, "a subscription", b.Subscribe(10000000+user))
+	}
+	admin := client(t, url)
+	if err := admin.Do(context.Background(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the restoration", b.restored)
+	if !b.Healthy() {
+		t.Error("not healthy after the restoration")
+	}
+	b.ring(10000599, 3)
+	b.expect(t, heard{10000599, 3})
+	if !b.Connected(context.Background(), []int{99999999})[0] {
+		t.Error("an answer right after a reconnect was believed")
+	}
+}
+
+func TestRedisMayDieAndComeBackEmpty(t *testing.T) {
+	t.Parallel()
+	server := testenv.RedisServer(t)
+	ctx := context.Background()
+
+	b := setup(t, server.URL(), "dies")
+	await(t, "a subscription", b.Subscribe(10000001))
+	await(t, "the first connection", b.restored)
+	if err := server.Kill(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the loss is noticed", func() bool { return !b.Healthy() })
+	if !b.Connected(ctx, []int{10000002})[0] {
+		t.Error("unknown does not count as connected while Redis is away")
+	}
+	later := b.Subscribe(10000003)
+	b.ring(10000009, 1) // may be lost, and must not hold anything up
+	if err := server.Restart(ctx); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the restoration", b.restored)
+	await(t, "a subscription asked for while Redis was away", later)
+	b.ring(10000003, 5)
+	b.expect(t, heard{10000003, 5})
+}
+
+func TestAFrozenRedisDelaysPresenceNoLongerThanItsTimeout(t *testing.T) {
+	t.Parallel()
+	server := testenv.RedisServer(t)
+
+	b := setup(t, server.URL(), "frozen")
+	await(t, "the first connection", b.restored)
+	if err := server.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if !b.Connected(context.Background(), []int{10000001})[0] {
+		t.Error("unknown does not count as connected")
+	}
+	if took := time.Since(began); took > 2*time.Second { // 100 ms and a loaded machine
+		t.Errorf("took %v", took)
+	}
+	eventually(t, "a connection that does not answer is given up", func() bool { return !b.Healthy() })
+	if err := server.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the restoration", b.restored)
+}
+
+func TestGarbageOnAChannelIsIgnored(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+
+	b := setup(t, url, prefix)
+	await(t, "a subscription", b.Subscribe(10000001))
+	admin := client(t, url)
+	for _, garbage := range []string{"", "hi", "{}", `{"v":99,"event":{"seq":1}}`, `{"v":1,"event":{"seq":-1}}`, "\xff\x00"} {
+		if err := admin.Publish(context.Background(), fmt.Sprintf("%s:user:10000001", prefix), garbage).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.ring(10000001, 9)
+	b.expect(t, heard{10000001, 9})
+}
+
+func client(t *testing.T, url string) *redis.Client {
+	t.Helper()
+	c, err := bell.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
