@@ -1,0 +1,317 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
+
+	"pymessage/services/gateway/wire"
+)
+
+const (
+	// hardFrameLimit is the size beyond which a frame closes the socket (1009).
+	// Between wire.MaxFrame and this it is read, thrown away and answered with an
+	// error.
+	hardFrameLimit = 1 << 20
+	// maxUnanswered bounds the answers that a socket may owe, so that a client that
+	// does not read cannot make us hoard them. It is above the default burst of
+	// requests.
+	maxUnanswered = 1024
+	// maxBadFrames in a row close a socket.
+	maxBadFrames = 100
+	// closeGrace is how long a client may take to answer a close frame.
+	closeGrace = time.Second
+)
+
+// Frames that were read and thrown away.
+var (
+	errFrameTooLong = errors.New("frame too long")
+	errBinary       = errors.New("binary frame")
+)
+
+// conn is one socket. One goroutine reads it; a writer exists only while there is
+// something to write.
+type conn struct {
+	// Static after construction.
+	srv     *Server
+	ws      *websocket.Conn
+	address string
+	bucket  int // of the heartbeats
+	limiter *rate.Limiter
+	ctx     context.Context // ends with the socket
+	cancel  context.CancelFunc
+	tasks   sync.WaitGroup // the writer, and the opening of the inbox
+
+	// Owned by the read loop.
+	loginLeft time.Duration // of the time for the login
+	badFrames int           // in a row
+	user      *follower     // nil before the login
+
+	// Guarded by user.mu.
+	last int64 // newest seq that was queued for this socket
+	live bool  // follows the inbox
+
+	mu        sync.Mutex // guards all below
+	room      sync.Cond  // on mu: fewer answers owed, fewer sends in flight, or closed
+	queue     []frame
+	queued    int  // bytes in queue and being written
+	writing   bool // a writer exists
+	closed    bool // nothing more is queued or written
+	owed      int  // answers not written yet
+	inFlight  int  // sends in a lane
+	stalled   bool // an event did not fit into the queue: go on from the store when it is empty
+	busy      bool // a request other than a send is being worked on
+	draining  bool // requests are no longer accepted
+	closing   bool // a close frame is queued or written
+	dirty     bool // events were written since the last ping
+	written   int64
+	confirmed int64
+}
+
+type frameKind uint8
+
+const (
+	answerFrame frameKind = iota
+	eventFrame
+	pingFrame
+	closeFrame
+)
+
+// frame waits in the queue of a socket.
+type frame struct {
+	kind frameKind
+	data []byte // of an event that its version does not see: nil
+	seq  int64  // of an event
+}
+
+func newConn(srv *Server, ws *websocket.Conn, address string, bucket int) *conn {
+	ctx, cancel := context.WithCancel(srv.connCtx)
+	c := &conn{
+		srv: srv, ws: ws, address: address, bucket: bucket, ctx: ctx, cancel: cancel,
+		limiter:   rate.NewLimiter(rate.Limit(srv.cfg.RequestsPerSec), srv.cfg.RequestBurst),
+		loginLeft: srv.cfg.LoginTimeout,
+	}
+	c.room.L = &c.mu
+	ws.SetReadLimit(hardFrameLimit)
+	ws.SetPongHandler(c.onPong)
+	return c
+}
+
+// serve reads the socket until it ends, and cleans up.
+func (c *conn) serve() {
+	defer c.end()
+	for {
+		data, err := c.read()
+		switch {
+		case errors.Is(err, errFrameTooLong):
+			c.handle(wire.Request{}, wire.BadRequest("frame is longer than "+strconv.Itoa(wire.MaxFrame)+" bytes"))
+		case errors.Is(err, errBinary):
+			c.handle(wire.Request{}, wire.BadRequest("frame is binary, not text"))
+		case err != nil:
+			c.readFailed(err)
+			return
+		default:
+			c.handle(wire.Decode(data))
+		}
+		if !c.awaitRoom() {
+			return
+		}
+	}
+}
+
+// read gives the next frame. It owns the read deadline: before the login what is
+// left of its time, later heartbeat and patience.
+func (c *conn) read() ([]byte, error) {
+	patience := c.srv.cfg.Heartbeat + c.srv.cfg.Patience
+	began := time.Now()
+	if c.user == nil {
+		patience = c.loginLeft
+		defer func() { c.loginLeft -= time.Since(began) }()
+	}
+	if err := c.ws.SetReadDeadline(began.Add(patience)); err != nil {
+		return nil, err
+	}
+	kind, r, err := c.ws.NextReader()
+	if err != nil {
+		return nil, err
+	}
+	if kind != websocket.TextMessage {
+		return nil, discard(r, errBinary)
+	}
+	return readFrame(r)
+}
+
+func readFrame(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, wire.MaxFrame+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) <= wire.MaxFrame {
+		return data, nil
+	}
+	return nil, discard(r, errFrameTooLong)
+}
+
+// discard reads the rest of a frame, and says why.
+func discard(r io.Reader, why error) error {
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return err
+	}
+	return why
+}
+
+// readFailed says why to a client that was too slow.
+func (c *conn) readFailed(err error) {
+	var timeout net.Error
+	if !errors.As(err, &timeout) || !timeout.Timeout() {
+		return
+	}
+	if c.user == nil {
+		c.close(wire.CloseNoLogin, "no login in time")
+		return
+	}
+	c.close(wire.CloseNoHeartbeat, "no heartbeat")
+}
+
+// end runs when the read loop is over. Whoever still holds the conn finds it
+// closed; the goroutines that belong to it are waited for.
+func (c *conn) end() {
+	c.flushClose()
+	c.cancel()
+	if c.user != nil {
+		c.srv.hub.leave(c.user, c)
+		c.srv.positions.flushSoon()
+	}
+	c.mu.Lock()
+	c.closed = true
+	c.room.Broadcast()
+	c.mu.Unlock()
+	c.ws.Close()
+	c.tasks.Wait()
+	c.srv.forget(c)
+}
+
+// flushClose gives the writer a moment to write a close frame.
+func (c *conn) flushClose() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closing {
+		return
+	}
+	stop := time.AfterFunc(closeGrace, func() { c.ws.Close() })
+	defer stop.Stop()
+	for c.writing && !c.closed {
+		c.room.Wait()
+	}
+}
+
+// awaitRoom blocks while the client owes too much reading. It is false when the
+// socket is closed.
+func (c *conn) awaitRoom() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.closed && c.owed+c.inFlight >= maxUnanswered {
+		c.room.Wait()
+	}
+	return !c.closed
+}
+
+// begin says whether a request may still be worked on, and makes a drain wait for
+// it until finish is called.
+func (c *conn) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = !c.draining && !c.closed
+	return c.busy
+}
+
+func (c *conn) finish() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
+	c.room.Broadcast()
+}
+
+// awaitSends blocks until every send of this socket is answered, so that the next
+// answer comes in its order.
+func (c *conn) awaitSends() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.closed && c.inFlight > 0 {
+		c.room.Wait()
+	}
+}
+
+// beginSend counts a send that enters a lane.
+func (c *conn) beginSend() {
+	c.mu.Lock()
+	c.inFlight++
+	c.mu.Unlock()
+}
+
+// endSend answers a send that comes out of a lane.
+func (c *conn) endSend(answer []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inFlight--
+	c.owed++
+	c.enqueue(frame{kind: answerFrame, data: answer})
+	c.room.Broadcast()
+}
+
+// answer queues an answer. Answers are never dropped.
+func (c *conn) answer(data []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.owed++
+	c.enqueue(frame{kind: answerFrame, data: data})
+}
+
+// event queues an event, or says that the queue is full: then the socket goes on
+// from the store once the queue has drained.
+func (c *conn) event(data []byte, seq int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stalled {
+		return false
+	}
+	if c.queued > 0 && c.queued+len(data) > c.srv.cfg.QueueBytes {
+		c.stalled = true
+		c.srv.metrics.stalls.Inc()
+		return false
+	}
+	c.enqueue(frame{kind: eventFrame, data: data, seq: seq})
+	return true
+}
+
+// isStalled says whether the socket waits for its queue to drain.
+func (c *conn) isStalled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stalled
+}
+
+// ping queues a ping, which carries the newest seq written before it.
+func (c *conn) ping() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.enqueue(frame{kind: pingFrame})
+}
+
+// close queues a close frame behind everything else; the client's answer to it, or
+// closeGrace, ends the socket.
+func (c *conn) close(code wire.CloseCode, why string) {
+	c.srv.metrics.closes.WithLabelValues(strconv.Itoa(int(code))).Inc()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	c.closing = true
+	c.enqueue(frame{kind: closeFrame, data: websocket.FormatCloseMessage(int(code), why)})
+}

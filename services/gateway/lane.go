@@ -1,0 +1,229 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"pymessage/internal/bell"
+	"pymessage/internal/fault"
+	"pymessage/services/gateway/wire"
+	"pymessage/services/social/socialapi"
+)
+
+const (
+	// laneBatch is how many messages are stored at once.
+	laneBatch = 256
+	// laneQueue bounds the messages that wait for a lane. Beyond it the sockets
+	// that send are not read.
+	laneQueue = 4096
+	// attemptTimeout bounds one attempt to store a batch; the next one carries the
+	// same number, so that nothing is stored twice.
+	attemptTimeout = 3 * time.Second
+)
+
+// send is one message on its way into the store.
+type send struct {
+	conn      *conn
+	sender    int
+	recipient int
+	content   string
+}
+
+// lane stores the messages of the senders that are assigned to it, in order, one
+// batch at a time; what arrives meanwhile makes the next batch. It numbers its
+// batches, so that social stores each once whatever happens to the answer.
+type lane struct {
+	// Static after construction.
+	srv  *Server
+	name string
+
+	number int64 // of the last batch; owned by run
+
+	mu    sync.Mutex // guards all below
+	room  sync.Cond  // on mu: the queue has become shorter
+	queue []send
+	ended bool
+	wake  chan struct{} // capacity 1: the queue is not empty
+}
+
+func newLane(srv *Server) *lane {
+	l := &lane{srv: srv, name: uuid.NewString(), wake: make(chan struct{}, 1)}
+	l.room.L = &l.mu
+	return l
+}
+
+// put queues a message; it blocks while the lane is full.
+func (l *lane) put(s send) {
+	s.conn.beginSend()
+	l.mu.Lock()
+	for len(l.queue) >= laneQueue && !l.ended {
+		l.room.Wait()
+	}
+	ended := l.ended
+	if !ended {
+		l.queue = append(l.queue, s)
+	}
+	l.mu.Unlock()
+	if ended {
+		s.conn.endSend(wire.ErrorResp(wire.ErrSendFailed))
+		return
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run stores batches until ctx ends; by then no socket sends any more.
+func (l *lane) run(ctx context.Context) {
+	for {
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			l.refuseRest()
+			return
+		}
+		for batch := l.take(); len(batch) > 0; batch = l.take() {
+			l.process(ctx, batch)
+		}
+	}
+}
+
+func (l *lane) take() []send {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := min(len(l.queue), laneBatch)
+	batch := l.queue[:n:n]
+	l.queue = l.queue[n:]
+	if len(l.queue) == 0 {
+		l.queue = nil
+	}
+	l.room.Broadcast()
+	return batch
+}
+
+func (l *lane) refuseRest() {
+	l.mu.Lock()
+	rest := l.queue
+	l.queue, l.ended = nil, true
+	l.room.Broadcast()
+	l.mu.Unlock()
+	for _, s := range rest {
+		s.conn.endSend(wire.ErrorResp(wire.ErrSendFailed))
+	}
+}
+
+// process stores a batch, rings for what was stored, and answers in order.
+func (l *lane) process(ctx context.Context, batch []send) {
+	connected := l.connected(ctx, batch)
+	results, ok := l.store(ctx, present(batch, connected))
+	next := 0
+	for i, s := range batch {
+		switch {
+		case !connected[i]:
+			l.answer(s, "not_connected", wire.ErrorResp(wire.NotConnected(int64(s.recipient))))
+		case !ok:
+			l.answer(s, "failed", wire.ErrorResp(wire.ErrSendFailed))
+		default:
+			l.conclude(s, results, results.Results[next])
+			next++
+		}
+	}
+}
+
+// present leaves out who is not connected.
+func present(batch []send, connected []bool) []socialapi.Message {
+	out := make([]socialapi.Message, 0, len(batch))
+	for i, s := range batch {
+		if connected[i] {
+			out = append(out, socialapi.Message{Sender: s.sender, Recipient: s.recipient, Content: s.content})
+		}
+	}
+	return out
+}
+
+// isUserID says whether id can be a user's.
+func isUserID(id int) bool { return id >= 10000000 && id <= 99999999 }
+
+// connected says of each recipient whether somebody holds a socket of theirs. Who
+// is here, or cannot exist, need not be asked for.
+func (l *lane) connected(ctx context.Context, batch []send) []bool {
+	out := make([]bool, len(batch))
+	asked := map[int]int{} // user: place in elsewhere
+	var elsewhere []int
+	for i, s := range batch {
+		if out[i] = l.srv.hub.find(s.recipient) != nil; out[i] || !isUserID(s.recipient) {
+			continue
+		}
+		if _, ok := asked[s.recipient]; !ok {
+			asked[s.recipient] = len(elsewhere)
+			elsewhere = append(elsewhere, s.recipient)
+		}
+	}
+	there := l.srv.broker.Connected(ctx, elsewhere)
+	for i, s := range batch {
+		if place, ok := asked[s.recipient]; ok && !out[i] {
+			out[i] = there[place]
+		}
+	}
+	return out
+}
+
+// store has social store messages as one numbered batch, and tries again with the
+// same number until it is answered or SEND_TIMEOUT is over. ok is false when they
+// may or may not have been stored, or social refused the batch whole.
+func (l *lane) store(ctx context.Context, messages []socialapi.Message) (res socialapi.BatchResult, ok bool) {
+	if len(messages) == 0 {
+		return res, true
+	}
+	l.number++
+	batch := socialapi.Batch{Lane: l.name, Number: l.number, Messages: messages}
+	l.srv.metrics.batchSize.Observe(float64(len(messages)))
+	ctx, cancel := context.WithTimeout(ctx, l.srv.cfg.SendTimeout)
+	defer cancel()
+	for pause := retryMin; ; {
+		res, err := l.attempt(ctx, batch)
+		if err == nil && len(res.Results) == len(messages) {
+			return res, true
+		}
+		l.srv.log.Warn("batch not stored yet", "lane", l.name, "number", l.number, "messages", len(messages), "err", err)
+		l.srv.metrics.batchRetries.Inc()
+		if !errors.Is(err, fault.Unavailable) || !sleep(ctx, &pause) {
+			return res, false
+		}
+	}
+}
+
+func (l *lane) attempt(ctx context.Context, batch socialapi.Batch) (socialapi.BatchResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	return l.srv.social.Send(ctx, batch)
+}
+
+// conclude rings for a message and answers its sender.
+func (l *lane) conclude(s send, batch socialapi.BatchResult, r socialapi.Result) {
+	switch r.Refused {
+	case "":
+		l.srv.ringer.Ring(s.recipient, batch.Epoch, bell.Event{
+			Seq: r.Seq, Kind: bell.KindMessage, Peer: s.sender, Content: s.content, SentAt: batch.SentAt,
+		})
+		l.answer(s, "stored", wire.SendResp)
+	case socialapi.RefusedUnknown:
+		l.answer(s, "not_connected", wire.ErrorResp(wire.NotConnected(int64(s.recipient))))
+	case socialapi.RefusedNotFriend:
+		l.answer(s, "not_friend", wire.ErrorResp(wire.NotFriend(int64(s.recipient))))
+	case socialapi.RefusedInvalid:
+		l.answer(s, "invalid", wire.ErrorResp(wire.BadRequest("content cannot be stored").Error()))
+	default:
+		l.answer(s, "failed", wire.ErrorResp(wire.ErrSendFailed))
+	}
+}
+
+func (l *lane) answer(s send, outcome string, data []byte) {
+	l.srv.metrics.sends.WithLabelValues(outcome).Inc()
+	s.conn.endSend(data)
+}

@@ -1,0 +1,176 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"pymessage/internal/fault"
+	"pymessage/services/accounts/accountsapi"
+	"pymessage/services/gateway/wire"
+	"pymessage/services/social/socialapi"
+)
+
+const (
+	// requestTimeout bounds a request to another service.
+	requestTimeout = 5 * time.Second
+	// loginTimeout bounds a login, which may wait for its turn to be hashed.
+	loginTimeout = 15 * time.Second
+	// subscribeTimeout is how long a login waits for Redis. Without it the login
+	// goes on and the heads are checked every second.
+	subscribeTimeout = time.Second
+)
+
+// handle answers one request, or the frame that err says is none. Sends go into a
+// lane and are answered from there; everything else waits for them, so that answers
+// come in the order of requests and each request finds what those before it did.
+func (c *conn) handle(req wire.Request, err error) {
+	allowed := c.limiter.Allow()
+	if req.Type == wire.SendMsg && err == nil && allowed && c.user != nil {
+		c.send(req)
+		return
+	}
+	c.awaitSends()
+	if !c.begin() {
+		return // draining: a request without an answer was not accepted
+	}
+	defer c.finish()
+	isLogin := req.Type == wire.Login || req.Type == wire.CreateAcc
+	switch {
+	case !allowed:
+		c.fail(wire.ErrTooManyRequests)
+	case req.Type != "" && c.user == nil && !isLogin:
+		c.fail(wire.ErrNotLoggedIn)
+	case req.Type != "" && c.user != nil && isLogin:
+		c.fail(wire.ErrAlreadyLoggedIn)
+	case err != nil:
+		c.refuse(err)
+	default:
+		c.badFrames = 0
+		c.request(req)
+	}
+}
+
+func (c *conn) request(req wire.Request) {
+	c.srv.metrics.requests.WithLabelValues(string(req.Type)).Inc()
+	switch req.Type {
+	case wire.Login:
+		c.login(req)
+	case wire.CreateAcc:
+		c.createAccount(req)
+	case wire.GetFriends:
+		c.getFriends()
+	case wire.RequestFriend:
+		c.requestFriend(req.User)
+	case wire.AddFriend:
+		c.addFriend(req.User)
+	case wire.DenyFriend:
+		c.denyFriend(req.User)
+	}
+}
+
+// fail answers with an error.
+func (c *conn) fail(message string) {
+	c.srv.metrics.errors.Inc()
+	c.answer(wire.ErrorResp(message))
+}
+
+// refuse answers a frame that is not valid. A hundred in a row close the socket.
+func (c *conn) refuse(err error) {
+	c.fail(err.Error())
+	if c.badFrames++; c.badFrames == maxBadFrames {
+		c.close(wire.CloseBadFrames, "too many bad frames")
+	}
+}
+
+func (c *conn) send(req wire.Request) {
+	c.badFrames = 0
+	c.srv.metrics.requests.WithLabelValues(string(req.Type)).Inc()
+	c.srv.lane(c.user.id).put(send{conn: c, sender: c.user.id, recipient: int(req.User), content: req.Content})
+}
+
+// limit is the context of a request to another service.
+func (c *conn) limit(timeout time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.ctx, timeout)
+}
+
+func (c *conn) getFriends() {
+	ctx, cancel := c.limit(requestTimeout)
+	defer cancel()
+	friends, err := c.srv.friendsOf(ctx, c.user.id)
+	if err != nil {
+		c.srv.log.Warn("friends could not be listed", "err", err)
+		c.fail(wire.ErrFriendsFailed)
+		return
+	}
+	c.answer(wire.FriendsResp(friends))
+}
+
+// friendsOf has the ids from social and the names from accounts.
+func (s *Server) friendsOf(ctx context.Context, user int) ([]wire.Friend, error) {
+	ids, err := s.social.Friends(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[int]string, len(ids))
+	for chunk := range slices.Chunk(ids, accountsapi.MaxLookup) {
+		users, err := s.accounts.Lookup(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range users {
+			names[u.ID] = u.Username
+		}
+	}
+	friends := make([]wire.Friend, 0, len(ids))
+	for _, id := range ids {
+		if name, ok := names[id]; ok {
+			friends = append(friends, wire.Friend{Username: name, ID: id})
+		}
+	}
+	return friends, nil
+}
+
+func (c *conn) requestFriend(user int64) {
+	c.change(user, c.srv.social.Request, wire.RequestResp, func(error) string {
+		return wire.RequestFailed(user)
+	})
+}
+
+func (c *conn) addFriend(user int64) {
+	c.change(user, c.srv.social.Accept, wire.AddResp, func(err error) string {
+		return noRequestOr(err, user, wire.AddFailed(user))
+	})
+}
+
+func (c *conn) denyFriend(user int64) {
+	c.change(user, c.srv.social.Deny, wire.DenyResp, func(err error) string {
+		return noRequestOr(err, user, wire.DenyFailed(user))
+	})
+}
+
+func noRequestOr(err error, user int64, failed string) string {
+	if errors.Is(err, fault.Unavailable) || errors.Is(err, fault.Internal) {
+		return failed
+	}
+	return wire.NoRequest(user)
+}
+
+// change carries out what this socket's user does about another, rings for it, and
+// answers.
+func (c *conn) change(user int64, do func(ctx context.Context, actor, user int) (socialapi.Change, error),
+	success []byte, failure func(error) string,
+) {
+	ctx, cancel := c.limit(requestTimeout)
+	defer cancel()
+	change, err := do(ctx, c.user.id, int(user))
+	if err != nil {
+		c.fail(failure(err))
+		return
+	}
+	for _, r := range change.Rings {
+		c.srv.ringer.Ring(r.User, change.Epoch, r.Event)
+	}
+	c.answer(success)
+}

@@ -1,0 +1,110 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"pymessage/services/social/socialapi"
+)
+
+const (
+	// pollInterval is how often the heads are checked while Redis is away.
+	pollInterval = time.Second
+	// headsBatch is how many users one check names.
+	headsBatch = 2000
+	// pingTick is the pause between the writing of an event and the ping that asks
+	// whether it was read: this long at most, half of it on average.
+	pingTick = time.Second
+)
+
+// watchHeads bounds how long an event can stay unseen whose ring was lost: all
+// heads are checked every HEAD_CHECK, every second while Redis is away, and at once
+// when it is back.
+func (s *Server) watchHeads(ctx context.Context) {
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-s.headsWanted:
+		case <-tick.C:
+			if s.broker.Healthy() && time.Since(last) < s.cfg.HeadCheck {
+				continue
+			}
+		case <-ctx.Done():
+			return
+		}
+		last = time.Now()
+		s.checkHeads(ctx)
+	}
+}
+
+func (s *Server) checkHeads(ctx context.Context) {
+	for users := range slices.Chunk(s.hub.users(), headsBatch) {
+		limit, cancel := context.WithTimeout(ctx, requestTimeout)
+		heads, err := s.social.Heads(limit, users)
+		cancel()
+		if err != nil {
+			if ctx.Err() == nil {
+				s.log.Warn("heads could not be checked, trying again", "err", err)
+			}
+			return
+		}
+		s.noteHeads(heads)
+	}
+}
+
+func (s *Server) noteHeads(heads socialapi.Heads) {
+	for _, h := range heads.Heads {
+		if f := s.hub.find(h.User); f != nil {
+			f.noteHead(heads.Epoch, h.Seq)
+		}
+	}
+}
+
+// pingList are the sockets to which events were written since their last ping.
+type pingList struct {
+	mu    sync.Mutex
+	conns []*conn
+}
+
+func (p *pingList) add(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns = append(p.conns, c)
+}
+
+func (p *pingList) take() []*conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	conns := p.conns
+	p.conns = nil
+	return conns
+}
+
+// heartbeat pings, without a timer for each socket: those that got events since the
+// last tick, to have them confirmed, and in turn all others once each HEARTBEAT.
+func (s *Server) heartbeat(ctx context.Context) {
+	tick := time.NewTicker(pingTick)
+	defer tick.Stop()
+	for now := 0; ; now = (now + 1) % s.buckets() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, c := range s.pings.take() {
+			c.ping()
+		}
+		for _, c := range s.allConns() {
+			if c.bucket == now {
+				c.ping()
+			}
+		}
+	}
+}
+
+// buckets is over how many ticks the heartbeats are spread.
+func (s *Server) buckets() int { return max(1, int(s.cfg.Heartbeat/pingTick)) }
