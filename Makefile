@@ -1,0 +1,71 @@
+# `make` lists what there is.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+STAMP   := -X pymessage/internal/service.Version=$(VERSION) -X pymessage/internal/service.Commit=$(COMMIT)
+
+SERVICES := gateway accounts social
+# The programs, as the folders of their mains.
+PROGRAMS := $(foreach s,$(SERVICES),./services/$(s)/cmd/$(s)) $(wildcard ./cmd/*)
+
+# How long each fuzz target runs, and what is fuzzed, as PACKAGE:TARGET.
+FUZZTIME ?= 60s
+FUZZ := \
+	./services/gateway/wire:FuzzDecode \
+	./internal/bell:FuzzDecode \
+	./services/accounts:FuzzParsePHC \
+	./services/accounts:FuzzUsername
+
+DOCKER ?= docker
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## run the whole system here until Ctrl-C: Postgres, Redis, accounts, social, two gateways on port 6969
+	@exec bin/local
+
+.PHONY: build
+build: ## build all programs into bin/
+	@mkdir -p bin
+	go build -trimpath -buildvcs=false -ldflags '$(STAMP)' -o bin/ $(PROGRAMS)
+
+.PHONY: test
+test: stores ## run all tests with the race detector, on a real Postgres and Redis
+	@command -v "$$(go env CC)" >/dev/null || { echo "the race detector needs the C compiler $$(go env CC): install it (apt-get install gcc)" >&2; exit 1; }
+	CGO_ENABLED=1 go test -race -shuffle=on ./...
+
+.PHONY: stores
+stores: ## install Postgres and Redis through the package manager if they are missing
+	@go run ./cmd/local install-stores
+
+.PHONY: lint
+lint: ## check formatting, suspicious code, and who imports whom
+	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "not formatted (gofmt -w): $$unformatted" >&2; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go tool depguard ./...
+
+.PHONY: fuzz
+fuzz: ## feed made-up input to what reads input from outside, FUZZTIME (60s) each
+	@set -e; for target in $(FUZZ); do \
+		echo "go test -fuzz $${target##*:} $${target%%:*}"; \
+		go test -run '^$$' -fuzz "^$${target##*:}\$$" -fuzztime $(FUZZTIME) "$${target%%:*}"; \
+	done
+
+.PHONY: bench
+bench: stores ## run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: images
+images: ## build the container images pymessage/gateway, pymessage/accounts, pymessage/social
+	@set -e; for service in $(SERVICES); do \
+		$(DOCKER) build --target $$service --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t pymessage/$$service:$(VERSION) .; \
+	done
+
+.PHONY: clean
+clean: ## remove what was built; the data of make run stays in .data
+	rm -rf bin
