@@ -1,0 +1,99 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"pymessage/internal/service"
+	"pymessage/services/accounts"
+	"pymessage/services/gateway"
+	"pymessage/services/social"
+)
+
+// operations is docs/operations.md.
+func operations(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// rows are the rows of the table under a heading of docs/operations.md.
+func rows(t *testing.T, heading string) []string {
+	t.Helper()
+	_, section, ok := strings.Cut(operations(t), "\n"+heading+"\n")
+	if !ok {
+		t.Fatalf("docs/operations.md has no %q", heading)
+	}
+	section, _, _ = strings.Cut(section, "\n#")
+	var out []string
+	for line := range strings.Lines(section) {
+		if strings.HasPrefix(line, "| `") {
+			out = append(out, strings.TrimSpace(line))
+		}
+	}
+	return out
+}
+
+func TestEverySettingIsDocumented(t *testing.T) {
+	t.Parallel()
+
+	for heading, settings := range map[string]any{
+		"### Settings of the gateway": &gateway.Config{}, "### Settings of accounts": &accounts.Config{},
+		"### Settings of social": &social.Config{}, "### Settings of a migration": &service.MigrateSettings{},
+	} {
+		var want []string
+		for _, s := range service.Settings(settings) {
+			value := "`" + s.Default + "`"
+			switch {
+			case s.Required:
+				value = "required"
+			case s.Default == "":
+				value = "empty"
+			}
+			want = append(want, fmt.Sprintf("| `%s` | %s | %s |", s.Name, value, s.Help))
+		}
+		if diff := cmp.Diff(want, rows(t, heading)); diff != "" {
+			t.Errorf("%s (-code +docs):\n%s\nthe code says:\n%s", heading, diff, strings.Join(want, "\n"))
+		}
+	}
+}
+
+func TestEveryMetricIsDocumented(t *testing.T) {
+	t.Parallel()
+	d := deployment(t)
+
+	create(t, d.URL(), "metrics") // the HTTP metrics begin with the first request
+	for _, s := range d.Services() {
+		if s.Kind != "gateway" {
+			get(t, s.PublicURL+"/get_user")
+		}
+	}
+	found := map[string]bool{}
+	for _, s := range d.Services() {
+		_, body := get(t, s.OpsURL+"/metrics")
+		for line := range strings.Lines(body) {
+			if help, ok := strings.CutPrefix(line, "# HELP pymessage_"); ok {
+				name, text, _ := strings.Cut(strings.TrimSpace(help), " ")
+				found[fmt.Sprintf("| `pymessage_%s` | %s |", name, text)] = true
+			}
+		}
+	}
+	var want []string
+	for row := range found {
+		want = append(want, row)
+	}
+	slices.Sort(want)
+	got := slices.Sorted(slices.Values(rows(t, "## Metrics")))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-code +docs):\n%s\nthe code says:\n%s", diff, strings.Join(want, "\n"))
+	}
+}

@@ -1,0 +1,147 @@
+package e2e
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func get(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(data)
+}
+
+func TestEveryServiceHasItsOpsPort(t *testing.T) {
+	t.Parallel()
+	d := deployment(t)
+
+	for _, s := range d.Services() {
+		for path, want := range map[string]string{
+			"/livez": "alive", "/readyz": "ready", "/debug/pprof/cmdline": s.Kind,
+			"/metrics": "pymessage_build_info",
+		} {
+			if status, body := get(t, s.OpsURL+path); status != 200 || !strings.Contains(body, want) {
+				t.Errorf("%s%s: %d %.100s", s.Name, path, status, body)
+			}
+		}
+	}
+}
+
+func TestInternalPortsNeedTheSecret(t *testing.T) {
+	t.Parallel()
+	d := deployment(t)
+
+	for _, s := range d.Services() {
+		if s.InternalURL == "" {
+			continue
+		}
+		for _, path := range []string{"/", "/internal/v1/login", "/internal/v1/inbox/read"} {
+			resp, err := http.Post(s.InternalURL+path, "application/json", strings.NewReader(`{}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s%s without the secret: status %d", s.Name, path, resp.StatusCode)
+			}
+			if status, _ := get(t, s.PublicURL+path); status != http.StatusNotFound {
+				t.Errorf("%s%s on the public port: status %d", s.Name, path, status)
+			}
+		}
+	}
+}
+
+func TestPinsAreHashedAndNeverLogged(t *testing.T) {
+	t.Parallel()
+	d := deployment(t)
+	one, two := pair(d)
+
+	const pin, wrong = "9182736450918273", "5647382910564738"
+	c := dial(t, one)
+	name := uniqueName("secretive")
+	c.send(map[string]any{"type": "create_acc", "username": name, "pin": pin})
+	c.readObject()
+	for _, given := range []string{pin, wrong} {
+		c := dial(t, two)
+		c.send(map[string]any{"type": "login", "username": name, "pin": given})
+		c.readObject()
+	}
+	c = dial(t, two)
+	c.raw(`{"type":"create_acc","username":"ab","pin":"` + pin + `"}`)
+	c.expectError("failed to create account")
+	var hash string
+	query(t, d, `SELECT pin_hash FROM accounts.users WHERE username = $1`, []any{name}, &hash)
+	if !strings.HasPrefix(hash, "$argon2id$v=19$") {
+		t.Errorf("stored as %.20s", hash)
+	}
+	for _, s := range d.Services() {
+		log, err := os.ReadFile(s.LogFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(log) == 0 || strings.Contains(string(log), pin) || strings.Contains(string(log), wrong) {
+			t.Errorf("the log of %s is empty or has a pin in it", s.Name)
+		}
+	}
+}
+
+func TestServicesCannotReadEachOthersTables(t *testing.T) {
+	t.Parallel()
+	d := deployment(t)
+
+	var privileges []bool
+	query(t, d, `SELECT ARRAY[
+		has_schema_privilege('accounts', 'social', 'USAGE'),
+		has_schema_privilege('social', 'accounts', 'USAGE'),
+		has_schema_privilege('accounts', 'accounts', 'USAGE'),
+		has_schema_privilege('social', 'social', 'USAGE'),
+		has_schema_privilege('accounts', 'public', 'CREATE')]`, nil, &privileges)
+	if diff := cmp.Diff([]bool{false, false, true, true, false}, privileges); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSettingsThatAreWrongAreAllNamedAtOnce(t *testing.T) {
+	t.Parallel()
+
+	out := runBinary(t, 2, []string{"HEARTBEAT=soon", "INTERNAL_SECRET=short"}, "gateway")
+	for _, want := range []string{"HEARTBEAT", "ACCOUNTS_URL is required", "SOCIAL_URL is required", "REDIS_URL is required", "INTERNAL_SECRET must have"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not named in\n%s", want, out)
+		}
+	}
+	for _, service := range []string{"gateway", "accounts", "social"} {
+		if out := runBinary(t, 0, nil, service, "version"); !strings.HasPrefix(out, service+" ") {
+			t.Errorf("version of %s: %s", service, out)
+		}
+	}
+}
+
+func binary(name string) string { return filepath.Join(folder, "bin", name) }
+
+// runBinary runs a service's binary to its end, in an environment of its own.
+func runBinary(t *testing.T, status int, environ []string, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary(name), args...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, environ...)
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != status {
+		t.Errorf("%s %v ended with %v, want status %d:\n%s", name, args, err, status, out)
+	}
+	return string(out)
+}
