@@ -34,9 +34,12 @@ build: ## build all programs into bin/
 	go build -trimpath -buildvcs=false -ldflags '$(STAMP)' -o bin/ $(PROGRAMS)
 
 .PHONY: test
-test: stores ## run all tests with the race detector, on a real Postgres and Redis
-	@command -v "$$(go env CC)" >/dev/null || { echo "the race detector needs the C compiler $$(go env CC): install it (apt-get install gcc)" >&2; exit 1; }
+test: needs ## run all tests with the race detector, on a real Postgres and Redis
 	CGO_ENABLED=1 go test -race -shuffle=on ./...
+
+.PHONY: needs
+needs:
+	@.ci/needs
 
 .PHONY: stores
 stores: ## install Postgres and Redis through the package manager if they are missing
