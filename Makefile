@@ -35,7 +35,7 @@ build: ## build all programs into bin/
 
 .PHONY: test
 test: needs ## run all tests with the race detector, on a real Postgres and Redis
-	CGO_ENABLED=1 go test -race -shuffle=on ./...
+	CGO_ENABLED=1 go test -race -shuffle=on -count=1 ./...
 
 .PHONY: needs
 needs:
