@@ -206,7 +206,7 @@ func TestTakenPortIsOneSentence(t *testing.T) {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	s := startSession(t, "LISTEN_ADDR="+l.Addr().String())
 	_, code := s.end(t)
-	want := fmt.Sprintf("local: port %s is taken by another program; stop it or set LISTEN_ADDR\n", port)
+	want := fmt.Sprintf("local: port %s is taken, by another program or another run; stop it, or choose another, as in LISTEN_ADDR=:7000\n", port)
 	if code != 1 || s.stderr.String() != want {
 		t.Errorf("code %d, said %q", code, s.stderr.String())
 	}

@@ -116,7 +116,7 @@ func listen(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		_, port, _ := net.SplitHostPort(addr) // it was good enough to be tried
-		return nil, fmt.Errorf("port %s is taken by another program; stop it or set LISTEN_ADDR", port)
+		return nil, fmt.Errorf("port %s is taken, by another program or another run; stop it, or choose another, as in LISTEN_ADDR=:7000", port)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("LISTEN_ADDR %q cannot be used: %w", addr, err)

@@ -18,7 +18,7 @@ func TestTakenPortIsSaidBeforeAnythingIsStarted(t *testing.T) {
 	o, _ := options(t)
 	o.ListenAddr = l.Addr().String()
 	_, err = Start(t.Context(), o)
-	if err == nil || err.Error() != "port "+port+" is taken by another program; stop it or set LISTEN_ADDR" {
+	if err == nil || err.Error() != "port "+port+" is taken, by another program or another run; stop it, or choose another, as in LISTEN_ADDR=:7000" {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(o.DataDir); err == nil {
