@@ -1,8 +1,9 @@
 // Package bell is the doorbell: it tells the gateways that hold a user's sockets
-// what was appended to the user's inbox. Rings travel at most once, by Redis
+// what was appended to the user's inbox, and which of the user's sessions has
+// ended. Rings travel at most once, by Redis
 // pub/sub, and may overtake each other; who hears one compares its seq with what
 // it has and reads the store for the rest. A lost ring costs latency, never an
-// event. This package knows the channels and the versioned envelopes.
+// event: whoever may have missed one asks. This package knows the channels and the versioned envelopes.
 package bell
 
 import (
@@ -39,11 +40,15 @@ type Envelope struct {
 	Version int    `json:"v"`
 	Epoch   string `json:"epoch"` // of the log that Event.Seq counts in
 	Event   Event  `json:"event"`
+	// Session, where it is not empty, is a session of the user that has ended; epoch
+	// and event are then empty.
+	Session string `json:"session,omitempty"`
 }
 
 // encode makes the payload that is published.
-func encode(epoch string, ev Event) ([]byte, error) {
-	return json.Marshal(Envelope{version, epoch, ev})
+func encode(e Envelope) ([]byte, error) {
+	e.Version = version
+	return json.Marshal(e)
 }
 
 // Decode reads a payload. An error means garbage or an unknown version; either is
@@ -53,7 +58,7 @@ func Decode(payload []byte) (Envelope, error) {
 	if err := json.Unmarshal(payload, &e); err != nil {
 		return Envelope{}, fmt.Errorf("ring is not an envelope: %w", err)
 	}
-	if e.Version != version || e.Event.Seq < 1 {
+	if e.Version != version || e.Event.Seq < 1 && e.Session == "" {
 		return Envelope{}, fmt.Errorf("ring has version %d and seq %d", e.Version, e.Event.Seq)
 	}
 	return e, nil

@@ -12,7 +12,7 @@ import (
 
 const (
 	// ringQueue bounds the rings that wait while Redis is slow: some seconds of
-	// traffic. What does not fit is dropped and found by the head check.
+	// traffic. What does not fit is dropped and found by the gateways' checks.
 	ringQueue = 16384
 	// ringBatch is how many rings share a pipeline.
 	ringBatch = 256
@@ -21,9 +21,8 @@ const (
 )
 
 type ring struct {
-	user  int
-	epoch string
-	event Event
+	user     int
+	envelope Envelope
 }
 
 // Ringer publishes rings in the background, in the order they were given,
@@ -54,8 +53,18 @@ func NewRinger(rdb *redis.Client, channels Channels, log *slog.Logger, reg prome
 
 // Ring tells user's gateways of ev. It never blocks and may lose the ring.
 func (r *Ringer) Ring(user int, epoch string, ev Event) {
+	r.enqueue(ring{user, Envelope{Epoch: epoch, Event: ev}})
+}
+
+// RingSessionEnd tells user's gateways that one of the user's sessions has ended.
+// It never blocks and may lose the ring.
+func (r *Ringer) RingSessionEnd(user int, session string) {
+	r.enqueue(ring{user, Envelope{Session: session}})
+}
+
+func (r *Ringer) enqueue(next ring) {
 	select {
-	case r.queue <- ring{user, epoch, ev}:
+	case r.queue <- next:
 	default:
 		r.rings.WithLabelValues("dropped").Inc()
 	}
@@ -104,7 +113,7 @@ func (r *Ringer) publish(ctx context.Context, batch []ring) {
 	defer cancel()
 	pipe := r.rdb.Pipeline()
 	for _, b := range batch {
-		payload, err := encode(b.epoch, b.event)
+		payload, err := encode(b.envelope)
 		if err != nil {
 			r.log.ErrorContext(ctx, "ring could not be encoded", "err", err)
 			continue
@@ -112,7 +121,7 @@ func (r *Ringer) publish(ctx context.Context, batch []ring) {
 		pipe.Publish(ctx, r.channels.User(b.user), payload)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		r.log.WarnContext(ctx, "rings lost; the head check will find their events", "rings", len(batch), "err", err)
+		r.log.WarnContext(ctx, "rings lost; the gateways' checks will find what they were for", "rings", len(batch), "err", err)
 		r.rings.WithLabelValues("failed").Add(float64(len(batch)))
 		return
 	}

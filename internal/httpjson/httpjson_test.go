@@ -67,7 +67,7 @@ func TestAWrongSecretIsRefused(t *testing.T) {
 	url := serve(t, func(*http.Request, ask) (answer, error) { return answer{}, nil })
 	c := httpjson.NewClient(url, "guessed")
 	defer c.Close()
-	if err := c.Post(context.Background(), "/greet", ask{}, nil); !errors.Is(err, fault.Unauthorized) {
+	if err := c.Post(context.Background(), "/greet", ask{}, nil); !errors.Is(err, fault.Forbidden) {
 		t.Fatalf("got %v", err)
 	}
 }

@@ -104,13 +104,14 @@ func MethodNotAllowed(w http.ResponseWriter, _ *http.Request) {
 		errorBody{errorDetail{fault.Invalid, "method not allowed"}})
 }
 
-// RequireSecret lets only requests through that carry the shared secret.
+// RequireSecret lets only requests through that carry the shared secret. It is
+// Forbidden without: Unauthorized is what a service says of its own users.
 func RequireSecret(secret string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			got := r.Header.Get(SecretHeader)
 			if subtle.ConstantTimeCompare([]byte(got), []byte(secret)) != 1 {
-				WriteError(w, fault.New(fault.Unauthorized, "wrong internal secret"))
+				WriteError(w, fault.New(fault.Forbidden, "wrong internal secret"))
 				return
 			}
 			next.ServeHTTP(w, r)

@@ -1,5 +1,5 @@
 // Package accounts is the service that knows who people are: it makes accounts,
-// checks pins and tells names. It owns the Postgres schema accounts.
+// checks pins, keeps sessions and tells names. It owns the Postgres schema accounts.
 package accounts
 
 import (
@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"pymessage/internal/bell"
 	"pymessage/internal/fault"
 	"pymessage/services/accounts/accountsapi"
 )
@@ -16,6 +17,7 @@ type server struct {
 	store    *store
 	pins     *hasher
 	throttle *throttle
+	ringer   *bell.Ringer
 	metrics  *metrics
 	log      *slog.Logger
 }
@@ -24,22 +26,26 @@ type server struct {
 // which names exist.
 var errNobody = fault.New(fault.Unauthorized, "acc not found")
 
-// login finds out who somebody is. Faults: Unauthorized, TooMany, Unavailable.
-func (s *server) login(ctx context.Context, cred accountsapi.Credentials) (user accountsapi.User, err error) {
+// login finds out who somebody is, and begins a session if that is asked for.
+// Faults: Unauthorized, TooMany, Unavailable.
+func (s *server) login(ctx context.Context, cred accountsapi.Credentials) (session accountsapi.Session, err error) {
 	defer func() { s.metrics.logins.WithLabelValues(outcome(err)).Inc() }()
 	u, err := checkUsername(cred.Username)
 	if err != nil || checkPin(cred.Pin) != nil {
-		return accountsapi.User{}, errNobody // by rules that everybody may know
+		return accountsapi.Session{}, errNobody // by rules that everybody may know
 	}
 	attempt, err := s.throttle.login(ctx, u, cred.Address)
 	if err != nil {
-		return accountsapi.User{}, err
+		return accountsapi.Session{}, err
 	}
-	user, err = s.authenticate(ctx, u, cred.Pin)
+	user, err := s.authenticate(ctx, u, cred.Pin)
 	if !errors.Is(err, fault.Unauthorized) {
 		attempt.forgive(ctx)
 	}
-	return user, err
+	if err != nil || !cred.Session {
+		return accountsapi.Session{User: user}, err
+	}
+	return s.begin(ctx, user)
 }
 
 // authenticate does the same work whether or not somebody has the name.
@@ -58,37 +64,47 @@ func (s *server) authenticate(ctx context.Context, u username, pin string) (acco
 	return user, nil
 }
 
-// create makes an account. Faults: Invalid, Conflict, TooMany, Unavailable.
-func (s *server) create(ctx context.Context, cred accountsapi.Credentials) (user accountsapi.User, err error) {
+// create makes an account, and begins a session of it if that is asked for.
+// Faults: Invalid, Conflict, TooMany, Unavailable.
+func (s *server) create(ctx context.Context, cred accountsapi.Credentials) (session accountsapi.Session, err error) {
 	defer func() { s.metrics.creations.WithLabelValues(outcome(err)).Inc() }()
 	u, err := checkUsername(cred.Username)
 	if err != nil {
-		return accountsapi.User{}, err
+		return accountsapi.Session{}, err
 	}
 	if err := checkPin(cred.Pin); err != nil {
-		return accountsapi.User{}, err
+		return accountsapi.Session{}, err
 	}
 	attempt, err := s.throttle.create(ctx, cred.Address)
 	if err != nil {
-		return accountsapi.User{}, err
+		return accountsapi.Session{}, err
 	}
-	user, err = s.register(ctx, u, cred.Pin)
+	session, err = s.register(ctx, u, cred)
 	if errors.Is(err, fault.Unavailable) {
 		attempt.forgive(ctx)
 	}
-	return user, err
+	return session, err
 }
 
-func (s *server) register(ctx context.Context, u username, pin string) (accountsapi.User, error) {
-	pinHash, err := s.pins.hash(ctx, pin)
+// register stores an account with the pin of cred.
+func (s *server) register(ctx context.Context, u username, cred accountsapi.Credentials) (accountsapi.Session, error) {
+	pinHash, err := s.pins.hash(ctx, cred.Pin)
 	if err != nil {
-		return accountsapi.User{}, err
+		return accountsapi.Session{}, err
 	}
-	id, err := s.store.insert(ctx, u, pinHash)
-	if err != nil {
-		return accountsapi.User{}, err
+	user := accountsapi.User{Username: u.shown}
+	if !cred.Session {
+		if user.ID, err = s.store.insert(ctx, u, pinHash); err != nil {
+			return accountsapi.Session{}, err
+		}
+		return accountsapi.Session{User: user}, nil
 	}
-	return accountsapi.User{ID: id, Username: u.shown}, nil
+	t := newToken()
+	var b begun
+	if user.ID, b, err = s.store.insertWithSession(ctx, u, pinHash, t.hash); err != nil {
+		return accountsapi.Session{}, err
+	}
+	return s.hasBegun(user, t, b), nil
 }
 
 // lookup finds accounts by id; ids that nobody has are left out.

@@ -26,7 +26,7 @@ func TestWhoCreatedAnAccountLogsInInAnySpelling(t *testing.T) {
 	}
 	for _, name := range []string{"Zoë", "zoë", "ZOË", "Zoe\u0308"} {
 		got, err := s.login(t.Context(), newcomer(name, "0042"))
-		if err != nil || got != made {
+		if err != nil || got != withoutSession(made) {
 			t.Errorf("%q: got %+v, %v", name, got, err)
 		}
 	}
@@ -47,7 +47,7 @@ func TestAWrongPinAndAnUnknownUserGetTheSameAnswer(t *testing.T) {
 		"a bad pin":           newcomer("bob", "0042\x00"),
 	} {
 		got, err := s.login(t.Context(), cred)
-		if got != (accountsapi.User{}) || fault.KindOf(err) != fault.Unauthorized || err.Error() != "acc not found" {
+		if got != (accountsapi.Session{}) || fault.KindOf(err) != fault.Unauthorized || err.Error() != "acc not found" {
 			t.Errorf("%s: got %+v, %v", why, got, err)
 		}
 	}
@@ -181,11 +181,11 @@ func TestNeitherTheTableNorTheLogHasAPin(t *testing.T) {
 	s := startLogging(t, cfg, log)
 	c := serveInternal(t, s, cfg)
 	bob := newcomer("bob", pin)
-	for _, ask := range []func() (accountsapi.User, error){
-		func() (accountsapi.User, error) { return c.Create(t.Context(), bob) },
-		func() (accountsapi.User, error) { return c.Create(t.Context(), bob) },
-		func() (accountsapi.User, error) { return c.Login(t.Context(), bob) },
-		func() (accountsapi.User, error) { return c.Login(t.Context(), newcomer("eve", pin)) },
+	for _, ask := range []func() (accountsapi.Session, error){
+		func() (accountsapi.Session, error) { return c.Create(t.Context(), bob) },
+		func() (accountsapi.Session, error) { return c.Create(t.Context(), bob) },
+		func() (accountsapi.Session, error) { return c.Login(t.Context(), bob) },
+		func() (accountsapi.Session, error) { return c.Login(t.Context(), newcomer("eve", pin)) },
 	} {
 		_, _ = ask()
 	}
@@ -236,7 +236,7 @@ func TestMigratingAgainChangesNothing(t *testing.T) {
 	if err := s.store.check(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if got, err := s.login(t.Context(), newcomer("bob", "1234")); err != nil || got != bob {
+	if got, err := s.login(t.Context(), newcomer("bob", "1234")); err != nil || got != withoutSession(bob) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
@@ -264,7 +264,7 @@ func TestWithoutPostgresEverythingIsUnavailableUntilItIsBack(t *testing.T) {
 	if err := db.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.login(t.Context(), newcomer("bob", "1234")); err != nil || got != bob {
+	if got, err := s.login(t.Context(), newcomer("bob", "1234")); err != nil || got != withoutSession(bob) {
 		t.Errorf("after the restart: %+v, %v", got, err)
 	}
 }

@@ -29,7 +29,7 @@ type Config struct {
 	InternalSecret service.Secret `env:"INTERNAL_SECRET,required,notEmpty" help:"shared secret of the internal ports, at least 16 characters"`
 	DatabaseURL    service.Secret `env:"DATABASE_URL,required,notEmpty" help:"postgres:// URL of the role that owns the schema accounts"`
 	DatabaseConns  int32          `env:"DATABASE_CONNS" help:"most connections to the database" envDefault:"10"`
-	RedisURL       service.Secret `env:"REDIS_URL,required,notEmpty" help:"redis:// URL, for the throttling counters"`
+	RedisURL       service.Secret `env:"REDIS_URL,required,notEmpty" help:"redis:// URL, for the throttling counters and the rings of ended sessions"`
 	RedisPrefix    string         `env:"REDIS_PREFIX" help:"prefix of keys and channels in Redis" envDefault:"pymessage"`
 
 	PinPepper       service.Secret `env:"PIN_PEPPER,required,notEmpty" help:"secret mixed into every pin hash, at least 16 characters; when it changes, no pin is right any more"`
@@ -40,9 +40,12 @@ type Config struct {
 
 	LoginWindow             time.Duration `env:"LOGIN_WINDOW" help:"time over which attempts are counted" envDefault:"5m"`
 	LoginFailuresPerAccount int           `env:"LOGIN_FAILURES_PER_ACCOUNT" help:"failed logins of one username in a window; logins under way count too" envDefault:"20"`
-	LoginFailuresPerAddress int           `env:"LOGIN_FAILURES_PER_ADDRESS" help:"failed logins from one address in a window; logins under way count too" envDefault:"1000"`
-	LoginFailuresOverall    int           `env:"LOGIN_FAILURES_OVERALL" help:"failed logins of everybody in a window; logins under way count too" envDefault:"10000"`
+	LoginFailuresPerAddress int           `env:"LOGIN_FAILURES_PER_ADDRESS" help:"failed logins from one address in a window, logins under way too; apart from them, failed resumes" envDefault:"1000"`
+	LoginFailuresOverall    int           `env:"LOGIN_FAILURES_OVERALL" help:"failed logins of everybody in a window, logins under way too; apart from them, failed resumes" envDefault:"10000"`
 	CreationsPerAddress     int           `env:"CREATIONS_PER_ADDRESS" help:"accounts that one address may try to create in a window" envDefault:"1000"`
+
+	SessionLifetime       time.Duration `env:"SESSION_LIFETIME" help:"how long a token resumes its session, which then ends" envDefault:"720h"`
+	MaxSessionsPerAccount int           `env:"MAX_SESSIONS_PER_ACCOUNT" help:"sessions of one account; beginning one more ends the oldest" envDefault:"100"`
 }
 
 // Validate returns every fault that the types of the fields do not rule out.
@@ -61,9 +64,13 @@ func (c *Config) Validate() []error {
 		between("LOGIN_FAILURES_PER_ADDRESS", c.LoginFailuresPerAddress, 1, maxAttempts),
 		between("LOGIN_FAILURES_OVERALL", c.LoginFailuresOverall, 1, maxAttempts),
 		between("CREATIONS_PER_ADDRESS", c.CreationsPerAddress, 1, maxAttempts),
+		between("MAX_SESSIONS_PER_ACCOUNT", c.MaxSessionsPerAccount, 1, 10_000),
 	}
 	if c.LoginWindow < time.Second {
 		faults = append(faults, fmt.Errorf("LOGIN_WINDOW must be at least a second"))
+	}
+	if c.SessionLifetime < time.Second {
+		faults = append(faults, fmt.Errorf("SESSION_LIFETIME must be at least a second"))
 	}
 	return faults
 }

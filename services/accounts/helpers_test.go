@@ -44,6 +44,7 @@ func withDefaults(t *testing.T, cfg Config) Config {
 	cfg.LoginWindow = 5 * time.Minute
 	cfg.LoginFailuresPerAccount, cfg.LoginFailuresPerAddress = 10, 100
 	cfg.LoginFailuresOverall, cfg.CreationsPerAddress = 10000, 1000
+	cfg.SessionLifetime, cfg.MaxSessionsPerAccount = time.Hour, 100
 	return cfg
 }
 
@@ -69,6 +70,7 @@ func startLogging(t *testing.T, cfg Config, log *slog.Logger) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.close)
+	t.Cleanup(s.ring(t.Context()))
 	s.throttle.timeout = 20 * time.Second // a slow machine is not a slow Redis
 	return s
 }
@@ -77,15 +79,18 @@ func newcomer(name, pin string) accountsapi.Credentials {
 	return accountsapi.Credentials{Username: name, Pin: pin, Address: home}
 }
 
-// register makes an account, which must succeed.
+// register makes an account, which must succeed and begin no session.
 func register(t *testing.T, s *server, name, pin string) accountsapi.User {
 	t.Helper()
-	u, err := s.create(t.Context(), newcomer(name, pin))
-	if err != nil {
-		t.Fatalf("creating %s: %v", name, err)
+	made, err := s.create(t.Context(), newcomer(name, pin))
+	if err != nil || made != withoutSession(made.User) {
+		t.Fatalf("creating %s: %+v, %v", name, made, err)
 	}
-	return u
+	return made.User
 }
+
+// withoutSession is the answer to a login of u that asked for no session.
+func withoutSession(u accountsapi.User) accountsapi.Session { return accountsapi.Session{User: u} }
 
 // wantFault fails the test unless err is a fault of this kind.
 func wantFault(t *testing.T, err error, kind fault.Kind) {

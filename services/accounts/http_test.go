@@ -128,7 +128,7 @@ func TestTheClientGetsEveryAnswerOfTheService(t *testing.T) {
 	wantFault(t, err, fault.Conflict)
 	_, err = c.Create(t.Context(), newcomer("b", "1234"))
 	wantFault(t, err, fault.Invalid)
-	if got, err := c.Login(t.Context(), newcomer("bob", "1234")); err != nil || got != bob {
+	if got, err := c.Login(t.Context(), newcomer("bob", "1234")); err != nil || got != bob || got.Token != "" {
 		t.Errorf("logged in as %+v, %v", got, err)
 	}
 	_, err = c.Login(t.Context(), newcomer("bob", "12345"))
@@ -136,7 +136,7 @@ func TestTheClientGetsEveryAnswerOfTheService(t *testing.T) {
 	_, err = c.Login(t.Context(), newcomer("bob", "1234"))
 	wantFault(t, err, fault.TooMany)
 	got, err := c.Lookup(t.Context(), []int{bob.ID, minID})
-	if diff := cmp.Diff([]accountsapi.User{bob}, got); diff != "" || err != nil {
+	if diff := cmp.Diff([]accountsapi.User{bob.User}, got); diff != "" || err != nil {
 		t.Errorf("looked up (-want +got):\n%s%v", diff, err)
 	}
 }
@@ -179,7 +179,7 @@ func TestTheInternalPortNeedsTheSecret(t *testing.T) {
 	for _, secret := range []string{"", "guessed", string(cfg.InternalSecret) + "x"} {
 		c := accountsapi.NewClient(url, secret)
 		_, err := c.Login(t.Context(), newcomer("bob", "1234"))
-		wantFault(t, err, fault.Unauthorized)
+		wantFault(t, err, fault.Forbidden)
 		if fmt.Sprint(err) == "acc not found" {
 			t.Errorf("secret %q let a login through", secret)
 		}

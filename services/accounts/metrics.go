@@ -14,7 +14,19 @@ type metrics struct {
 	pinQueue         prometheus.Gauge
 	pinWait          prometheus.Histogram
 	throttleFailures prometheus.Counter
+	sessionsBegun    prometheus.Counter
+	sessionsEnded    *prometheus.CounterVec
+	resumes          *prometheus.CounterVec
 }
+
+// ending is why a session has ended.
+type ending string
+
+const (
+	endedByLogout ending = "logout"  // its user said so
+	endedByLimit  ending = "limit"   // its user has begun too many others since
+	endedByAge    ending = "expired" // its time was over
+)
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	factory := promauto.With(reg)
@@ -40,13 +52,29 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "pymessage_accounts_throttle_failures_total",
 			Help: "Times that Redis could not be asked about attempts, which were let through.",
 		}),
+		sessionsBegun: factory.NewCounter(prometheus.CounterOpts{
+			Name: "pymessage_accounts_sessions_begun_total",
+			Help: "Sessions that were begun by a login or a creation.",
+		}),
+		sessionsEnded: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "pymessage_accounts_sessions_ended_total",
+			Help: "Sessions that were deleted, by the reason: logout, limit (the account began too many), expired.",
+		}, []string{"reason"}),
+		resumes: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "pymessage_accounts_resumes_total",
+			Help: "Resumes of sessions by outcome: ok, or the kind of the fault (unauthorized: the session is over; too_many: throttled).",
+		}, []string{"outcome"}),
 	}
 	// A counter that begins to exist with its first event hides that event from rate().
 	for _, kind := range []fault.Kind{"ok", fault.Unauthorized, fault.TooMany, fault.Unavailable, fault.Internal} {
 		m.logins.WithLabelValues(string(kind))
+		m.resumes.WithLabelValues(string(kind))
 	}
 	for _, kind := range []fault.Kind{"ok", fault.Invalid, fault.Conflict, fault.TooMany, fault.Unavailable, fault.Internal} {
 		m.creations.WithLabelValues(string(kind))
+	}
+	for _, why := range []ending{endedByLogout, endedByLimit, endedByAge} {
+		m.sessionsEnded.WithLabelValues(string(why))
 	}
 	return m
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pymessage/internal/bell"
 	"pymessage/internal/postgres"
 	"pymessage/internal/service"
 )
@@ -21,9 +23,24 @@ func Serve(ctx context.Context, cfg Config, p *service.Process) error {
 	p.Health.Await("postgres", s.store.check)
 	p.Health.Await("redis", s.throttle.ping)
 	measure := service.MeasureHTTP(p.Registry)
+	hush := s.ring(ctx)
+	defer hush()
 	return p.Run(ctx,
 		service.HTTP(cfg.ListenAddr, s.publicHandler(measure)),
-		service.HTTP(cfg.InternalAddr, s.internalHandler(string(cfg.InternalSecret), measure)))
+		service.HTTP(cfg.InternalAddr, s.internalHandler(string(cfg.InternalSecret), measure)),
+		s.pruneSessions)
+}
+
+// ring publishes the rings of s until hush is called, which returns when all are
+// out. It outlives ctx: the last requests that are answered ring too.
+func (s *server) ring(ctx context.Context) (hush func()) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var ringing sync.WaitGroup
+	ringing.Go(func() { _ = s.ringer.Run(ctx) }) // ends only when it is stopped
+	return func() {
+		stop()
+		ringing.Wait()
+	}
 }
 
 // open builds the server; whoever gets it closes it. It does not wait for Postgres
@@ -44,7 +61,8 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 		return nil, err
 	}
 	reg.MustRegister(postgres.NewCollector(store.pool))
-	return &server{store: store, pins: pins, throttle: throttle, metrics: m, log: log}, nil
+	ringer := bell.NewRinger(throttle.rdb, bell.Channels{Prefix: cfg.RedisPrefix}, log, reg)
+	return &server{store: store, pins: pins, throttle: throttle, ringer: ringer, metrics: m, log: log}, nil
 }
 
 func (s *server) close() {

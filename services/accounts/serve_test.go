@@ -56,6 +56,9 @@ func TestTheServiceIsReadyOnceItsSchemaIsThereAndStopsWhenTold(t *testing.T) {
 	wantMetrics(t, cfg.OpsAddr,
 		`pymessage_accounts_creations_total{outcome="ok"} 1`,
 		`pymessage_accounts_logins_total{outcome="unauthorized"} 0`,
+		`pymessage_accounts_resumes_total{outcome="unauthorized"} 0`,
+		`pymessage_accounts_sessions_ended_total{reason="logout"} 0`,
+		`pymessage_rings_total{outcome="published"} 0`,
 		`pymessage_http_request_duration_seconds_count{code="2xx",method="GET",route="/get_user"} 1`,
 		`pymessage_http_request_duration_seconds_count{code="2xx",method="POST",route="/internal/v1/users/create"} 1`,
 		`pymessage_postgres_connections_max 4`,
@@ -113,7 +116,8 @@ func TestTheDefaultsAreThoseOfTheDesign(t *testing.T) {
 	if cfg.ListenAddr != ":8080" || cfg.InternalAddr != ":8081" || cfg.OpsAddr != ":9090" || cfg.RedisPrefix != "pymessage" ||
 		cfg.Argon2MemoryKiB != 19456 || cfg.Argon2Time != 2 || cfg.Argon2Workers != 0 || cfg.Argon2Queue != 256 ||
 		cfg.LoginFailuresPerAccount != 20 || cfg.LoginFailuresPerAddress != 1000 || cfg.LoginFailuresOverall != 10000 ||
-		cfg.CreationsPerAddress != 1000 || cfg.LoginWindow != 5*time.Minute {
+		cfg.CreationsPerAddress != 1000 || cfg.LoginWindow != 5*time.Minute ||
+		cfg.SessionLifetime != 30*24*time.Hour || cfg.MaxSessionsPerAccount != 100 {
 		t.Errorf("the defaults are %+v", cfg)
 	}
 }
@@ -126,6 +130,7 @@ func TestAllWrongSettingsAreReportedAtOnceWithoutTheirValues(t *testing.T) {
 		"INTERNAL_SECRET=hunter2", "PIN_PEPPER=", "DATABASE_URL=hunter2://", "REDIS_URL=hunter2://",
 		"DATABASE_CONNS=0", "ARGON2_MEMORY_KIB=9999999", "ARGON2_TIME=many", "LOGIN_WINDOW=1ms",
 		"LOGIN_FAILURES_PER_ACCOUNT=0", "CREATIONS_PER_ADDRESS=-1",
+		"SESSION_LIFETIME=0s", "MAX_SESSIONS_PER_ACCOUNT=0",
 	})
 	if err == nil {
 		t.Fatal("no fault at all")
@@ -137,12 +142,13 @@ func TestAllWrongSettingsAreReportedAtOnceWithoutTheirValues(t *testing.T) {
 		"  ARGON2_MEMORY_KIB must be between 8 and 262144", "  ARGON2_TIME is not a valid uint32",
 		"  LOGIN_WINDOW must be at least a second", "  LOGIN_FAILURES_PER_ACCOUNT must be between 1 and 1000000000",
 		"  CREATIONS_PER_ADDRESS must be between 1 and 1000000000",
+		"  SESSION_LIFETIME must be at least a second", "  MAX_SESSIONS_PER_ACCOUNT must be between 1 and 10000",
 	} {
 		if !strings.Contains(err.Error()+"\n", want+"\n") {
 			t.Errorf("missing: %s", want)
 		}
 	}
-	if strings.Contains(err.Error(), "hunter2") || strings.Count(err.Error(), "\n") != 10 {
+	if strings.Contains(err.Error(), "hunter2") || strings.Count(err.Error(), "\n") != 12 {
 		t.Errorf("the report is:\n%v", err)
 	}
 }

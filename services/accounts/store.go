@@ -47,8 +47,10 @@ func Migrate(ctx context.Context, databaseURL string, log *slog.Logger) error {
 // store is the schema accounts: all SQL of this service. Its errors are faults,
 // unless they are defects.
 type store struct {
-	pool  *pgxpool.Pool
-	newID func() int // draws an id for a new account
+	pool        *pgxpool.Pool
+	newID       func() int    // draws an id for a new account
+	lifetime    time.Duration // of a new session
+	maxSessions int           // of one account
 }
 
 // openStore makes a store, which connects when it is first asked.
@@ -57,7 +59,7 @@ func openStore(ctx context.Context, cfg Config) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &store{pool: pool, newID: randomID}, nil
+	return &store{pool: pool, newID: randomID, lifetime: cfg.SessionLifetime, maxSessions: cfg.MaxSessionsPerAccount}, nil
 }
 
 func (s *store) close() { s.pool.Close() }
@@ -80,13 +82,26 @@ func randomID() int {
 // insert adds an account and returns its id. Fault: Conflict, when the name is
 // taken.
 func (s *store) insert(ctx context.Context, u username, pinHash string) (int, error) {
+	return s.insertAnd(ctx, u, pinHash, func(context.Context, pgx.Tx, int) error { return nil })
+}
+
+// insertAnd adds an account, and does what else belongs to it in the same
+// transaction.
+func (s *store) insertAnd(ctx context.Context, u username, pinHash string,
+	also func(ctx context.Context, tx pgx.Tx, id int) error) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	for range idTries {
 		id := s.newID()
-		_, err := s.pool.Exec(ctx, `
-			INSERT INTO users (id, username, username_key, pin_hash)
-			VALUES ($1, $2, $3, $4)`, id, u.shown, u.key, pinHash)
+		err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `
+				INSERT INTO users (id, username, username_key, pin_hash)
+				VALUES ($1, $2, $3, $4)`, id, u.shown, u.key, pinHash)
+			if err != nil {
+				return err
+			}
+			return also(ctx, tx, id)
+		})
 		switch {
 		case err == nil:
 			return id, nil

@@ -29,14 +29,21 @@ const (
 	ipv6Site = 64
 )
 
+// findFull answers which counter is full, from 1.
+const findFull = `
+for i, key in ipairs(KEYS) do
+	if tonumber(redis.call('GET', key) or '0') >= tonumber(ARGV[i + 1]) then return i end
+end`
+
+// look says whether a counter is full, and counts nothing. It answers as take does.
+var look = redis.NewScript(findFull + `
+return 0`)
+
 // take counts an attempt in every counter, or in none when one of them is full:
 // what is refused because of its address must not fill everybody's counter. The
 // window begins with the first attempt. It answers which counter is full, from 1,
 // or 0.
-var take = redis.NewScript(`
-for i, key in ipairs(KEYS) do
-	if tonumber(redis.call('GET', key) or '0') >= tonumber(ARGV[i + 1]) then return i end
-end
+var take = redis.NewScript(findFull + `
 for _, key in ipairs(KEYS) do
 	if redis.call('INCR', key) == 1 then redis.call('PEXPIRE', key, ARGV[1]) end
 end
@@ -91,7 +98,7 @@ type attempt struct {
 // login lets a login through or returns the fault TooMany.
 func (t *throttle) login(ctx context.Context, u username, address string) (attempt, error) {
 	account := sha256.Sum256([]byte(u.key)) // names are nobody's business there, and may be long
-	return t.attempt(ctx,
+	return t.attempt(ctx, take,
 		counter{t.prefix + "login:account:" + hex.EncodeToString(account[:16]), t.cfg.LoginFailuresPerAccount},
 		counter{t.prefix + "login:address:" + site(address), t.cfg.LoginFailuresPerAddress},
 		counter{t.prefix + "login:all", t.cfg.LoginFailuresOverall},
@@ -100,10 +107,35 @@ func (t *throttle) login(ctx context.Context, u username, address string) (attem
 
 // create lets the creation of an account through or returns the fault TooMany.
 func (t *throttle) create(ctx context.Context, address string) (attempt, error) {
-	return t.attempt(ctx, counter{t.prefix + "create:address:" + site(address), t.cfg.CreationsPerAddress})
+	return t.attempt(ctx, take, counter{t.prefix + "create:address:" + site(address), t.cfg.CreationsPerAddress})
 }
 
-func (t *throttle) attempt(ctx context.Context, counters ...counter) (attempt, error) {
+// resume returns the fault TooMany when too many resumes have failed. Those under
+// way do not count: when a gateway dies, all who were on it resume at once. A limit
+// that guesses at once overrun will do, since nobody guesses a token: it is there to
+// bound the work of those who try.
+func (t *throttle) resume(ctx context.Context, address string) error {
+	_, err := t.attempt(ctx, look, t.resumeCounters(address)...)
+	return err
+}
+
+// resumeFailed counts a resume that has failed, or returns the fault TooMany.
+func (t *throttle) resumeFailed(ctx context.Context, address string) error {
+	_, err := t.attempt(ctx, take, t.resumeCounters(address)...)
+	return err
+}
+
+// resumeCounters are apart from those of logins: when many sessions are over at
+// once, their users must be able to log in.
+func (t *throttle) resumeCounters(address string) []counter {
+	return []counter{
+		{t.prefix + "resume:address:" + site(address), t.cfg.LoginFailuresPerAddress},
+		{t.prefix + "resume:all", t.cfg.LoginFailuresOverall},
+	}
+}
+
+// attempt asks script whether the counters let an attempt through.
+func (t *throttle) attempt(ctx context.Context, script *redis.Script, counters ...counter) (attempt, error) {
 	keys := make([]string, len(counters))
 	args := []any{t.cfg.LoginWindow.Milliseconds()}
 	for i, c := range counters {
@@ -112,7 +144,7 @@ func (t *throttle) attempt(ctx context.Context, counters ...counter) (attempt, e
 	}
 	asking, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	full, err := take.Run(asking, t.rdb, keys, args...).Int()
+	full, err := script.Run(asking, t.rdb, keys, args...).Int()
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return attempt{}, fault.Wrap(fault.Unavailable, ctx.Err(), "given up")

@@ -222,7 +222,7 @@ func TestARedisThatHangsDelaysALoginOnlyShortly(t *testing.T) {
 	}
 	s.throttle.timeout = redisTimeout
 	begin := time.Now()
-	if got, err := s.login(t.Context(), newcomer("bob", "1234")); err != nil || got != bob {
+	if got, err := s.login(t.Context(), newcomer("bob", "1234")); err != nil || got != withoutSession(bob) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if took := time.Since(begin); took > 5*time.Second { // 100 ms on a machine that has time
@@ -252,5 +252,71 @@ func TestAnAddressCountsWithItsSite(t *testing.T) {
 		if got := site(address); got != want {
 			t.Errorf("%q counts with %q, want %q", address, got, want)
 		}
+	}
+}
+
+// guessToken resumes with a token that nobody has.
+func guessToken(t *testing.T, s *server, address string) error {
+	t.Helper()
+	_, err := s.resume(t.Context(), accountsapi.Token{Token: newToken().text, Address: address})
+	return err
+}
+
+func TestGuessesAtTokensAreCountedByAddressAndOverall(t *testing.T) {
+	t.Parallel()
+
+	cfg := migrate(t, testConfig(t))
+	cfg.LoginFailuresPerAddress, cfg.LoginFailuresOverall = 3, 5
+	pods := []*server{start(t, cfg), start(t, cfg)}
+	register(t, pods[0], "bob", "1234")
+	bob := begin(t, pods[0], "bob", "1234")
+	for i := range 3 {
+		wantFault(t, guessToken(t, pods[i%2], fmt.Sprintf("2001:db8:1:2::%d", i)), fault.Unauthorized)
+	}
+	for range 10 { // refused for their address, they do not use up what everybody has
+		wantFault(t, guessToken(t, pods[1], "2001:db8:1:2:ffff::1"), fault.TooMany)
+	}
+	_, err := pods[0].resume(t.Context(), accountsapi.Token{Token: bob.Token, Address: "2001:db8:1:2:ffff::1"})
+	if fault.KindOf(err) != fault.TooMany || err.Error() != "too many attempts, try again later" {
+		t.Errorf("the right token from there got %v", err)
+	}
+	for range 10 { // which are no failures
+		if _, err := resume(t, pods[1], bob.Token); err != nil {
+			t.Errorf("the right token from elsewhere got %v", err)
+		}
+	}
+	wantFault(t, guessToken(t, pods[0], "2001:db8:1:3::1"), fault.Unauthorized)
+	wantFault(t, guessToken(t, pods[1], "192.0.2.7"), fault.Unauthorized)
+	wantFault(t, guessToken(t, pods[0], "192.0.2.8"), fault.TooMany)
+	if n := testutil.ToFloat64(pods[1].metrics.resumes.WithLabelValues("too_many")); n != 10 {
+		t.Errorf("%v throttled resumes are counted", n)
+	}
+	// Whose session is over can log in.
+	wantFault(t, guess(t, pods[0], "bob", "2001:db8:1:2::1"), fault.Unauthorized)
+	if _, err := pods[0].login(t.Context(), newcomer("bob", "1234")); err != nil {
+		t.Errorf("a login got %v", err)
+	}
+}
+
+func TestGuessesAtTokensAtOnceGetNoMoreAnswersThanTheLimit(t *testing.T) {
+	t.Parallel()
+
+	cfg := migrate(t, testConfig(t))
+	cfg.LoginFailuresPerAddress = 5
+	s := start(t, cfg)
+	var mu sync.Mutex
+	got := map[string]int{}
+	var wg sync.WaitGroup
+	for range 40 {
+		wg.Go(func() {
+			err := guessToken(t, s, home)
+			mu.Lock()
+			defer mu.Unlock()
+			got[outcome(err)]++
+		})
+	}
+	wg.Wait()
+	if diff := cmp.Diff(map[string]int{"unauthorized": 5, "too_many": 35}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

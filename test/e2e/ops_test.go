@@ -56,7 +56,7 @@ func TestInternalPortsNeedTheSecret(t *testing.T) {
 				t.Fatal(err)
 			}
 			resp.Body.Close()
-			if resp.StatusCode != http.StatusUnauthorized {
+			if resp.StatusCode != http.StatusForbidden {
 				t.Errorf("%s%s without the secret: status %d", s.Name, path, resp.StatusCode)
 			}
 			if status, _ := get(t, s.PublicURL+path); status != http.StatusNotFound {

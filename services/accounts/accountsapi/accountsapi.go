@@ -13,16 +13,32 @@ const (
 	PathLogin  = "/internal/v1/login"
 	PathCreate = "/internal/v1/users/create"
 	PathLookup = "/internal/v1/users/lookup"
+	PathResume = "/internal/v1/sessions/resume"
+	PathEnd    = "/internal/v1/sessions/end"
+	PathEnded  = "/internal/v1/sessions/ended"
 )
 
-// MaxLookup is how many users one lookup may name.
-const MaxLookup = 1000
+// Limits of the interface.
+const (
+	MaxLookup   = 1000  // users in one LookupRequest
+	MaxSessions = 10000 // sessions in one EndedRequest
+)
 
 // Credentials are what a person proves to be somebody with.
 type Credentials struct {
 	Username string `json:"username"`
 	Pin      string `json:"pin"`
-	Address  string `json:"address"` // the client's IP address, for throttling
+	Address  string `json:"address"`           // the client's IP address, for throttling
+	Session  bool   `json:"session,omitempty"` // begin a session, with a token to resume it
+}
+
+// Session is what a token stands for. It ends when its token is revoked or runs
+// out; no socket may outlive it by more than a moment.
+type Session struct {
+	User
+	Session   string `json:"session,omitempty"`    // names it, and is no secret; empty where none was asked for
+	Token     string `json:"token,omitempty"`      // the secret; given once, when the session begins
+	ExpiresAt int64  `json:"expires_at,omitempty"` // Unix milliseconds
 }
 
 // User is an account as others may see it.
@@ -41,6 +57,28 @@ type LookupResponse struct {
 	Users []User `json:"users"`
 }
 
+// Token is the body of PathResume.
+type Token struct {
+	Token   string `json:"token"`
+	Address string `json:"address"` // the client's IP address, for throttling
+}
+
+// EndRequest is the body of PathEnd: the session of User that is to end.
+type EndRequest struct {
+	User    int    `json:"user"`
+	Session string `json:"session"`
+}
+
+// EndedRequest asks which of many sessions have ended.
+type EndedRequest struct {
+	Sessions []string `json:"sessions"`
+}
+
+// EndedResponse names those sessions that have ended.
+type EndedResponse struct {
+	Ended []string `json:"ended"`
+}
+
 // Client calls the accounts service.
 type Client struct{ http *httpjson.Client }
 
@@ -55,19 +93,41 @@ func (c *Client) Close() { c.http.Close() }
 // Login checks credentials. Faults: Unauthorized (unknown user or wrong pin,
 // which look the same), TooMany (throttled), Unavailable (down, or its queue is
 // full).
-func (c *Client) Login(ctx context.Context, cred Credentials) (User, error) {
-	var u User
-	err := c.http.Post(ctx, PathLogin, cred, &u)
-	return u, err
+func (c *Client) Login(ctx context.Context, cred Credentials) (Session, error) {
+	var s Session
+	err := c.http.Post(ctx, PathLogin, cred, &s)
+	return s, err
 }
 
 // Create makes an account. Faults: Invalid (username or pin break the rules),
 // Conflict (the username is taken), TooMany, Unavailable (it may or may not have
 // been made).
-func (c *Client) Create(ctx context.Context, cred Credentials) (User, error) {
-	var u User
-	err := c.http.Post(ctx, PathCreate, cred, &u)
-	return u, err
+func (c *Client) Create(ctx context.Context, cred Credentials) (Session, error) {
+	var s Session
+	err := c.http.Post(ctx, PathCreate, cred, &s)
+	return s, err
+}
+
+// Resume finds the session of a token. The answer carries no token. Faults:
+// Unauthorized (no such token, revoked or run out), TooMany, Unavailable.
+func (c *Client) Resume(ctx context.Context, t Token) (Session, error) {
+	var s Session
+	err := c.http.Post(ctx, PathResume, t, &s)
+	return s, err
+}
+
+// End revokes a session. Accounts rings for it, so that its sockets end on every
+// gateway. A session that has ended already is fine.
+func (c *Client) End(ctx context.Context, r EndRequest) error {
+	return c.http.Post(ctx, PathEnd, r, nil)
+}
+
+// Ended says which of the sessions have ended, for gateways that may have missed a
+// ring. At most MaxSessions.
+func (c *Client) Ended(ctx context.Context, sessions []string) ([]string, error) {
+	var out EndedResponse
+	err := c.http.Post(ctx, PathEnded, EndedRequest{sessions}, &out)
+	return out.Ended, err
 }
 
 // Lookup finds users by id; ids that nobody has are left out. At most MaxLookup.
