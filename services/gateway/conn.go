@@ -43,6 +43,7 @@ type conn struct {
 	srv     *Server
 	ws      *websocket.Conn
 	address string
+	version wire.Version
 	bucket  int // of the heartbeats
 	limiter *rate.Limiter
 	ctx     context.Context // ends with the socket
@@ -52,11 +53,16 @@ type conn struct {
 	// Owned by the read loop.
 	loginLeft time.Duration // of the time for the login
 	badFrames int           // in a row
-	user      *follower     // nil before the login
+	ref       string        // of the request that is worked on; version 2
 
 	// Guarded by user.mu.
-	last int64 // newest seq that was queued for this socket
-	live bool  // follows the inbox
+	last   int64 // newest seq that was queued for this socket
+	live   bool  // follows the inbox
+	syncAt int64 // version 2 is told when last has come here; -1: it was told
+
+	// Written by the read loop under mu; it reads them without.
+	user    *follower // nil before the login
+	session string    // names the session, version 2
 
 	mu        sync.Mutex // guards all below
 	room      sync.Cond  // on mu: fewer answers owed, fewer sends in flight, or closed
@@ -71,8 +77,11 @@ type conn struct {
 	draining  bool // requests are no longer accepted
 	closing   bool // a close frame is queued or written
 	dirty     bool // events were written since the last ping
+	pinged    time.Time
+	epoch     string // of the log that written and confirmed count in
+	start     int    // counts the times that this socket began to follow the inbox
 	written   int64
-	confirmed int64
+	confirmed int64 // newest seq that the client is known to have read
 }
 
 type frameKind uint8
@@ -86,15 +95,20 @@ const (
 
 // frame waits in the queue of a socket.
 type frame struct {
-	kind frameKind
-	data []byte // of an event that its version does not see: nil
-	seq  int64  // of an event
+	kind  frameKind
+	data  []byte // of an event that its version does not see: nil
+	seq   int64  // of an event
+	start int    // the conn's, when an event was queued
 }
 
 func newConn(srv *Server, ws *websocket.Conn, address string, bucket int) *conn {
+	version := wire.V1
+	if ws.Subprotocol() == wire.Subprotocol2 {
+		version = wire.V2
+	}
 	ctx, cancel := context.WithCancel(srv.connCtx)
 	c := &conn{
-		srv: srv, ws: ws, address: address, bucket: bucket, ctx: ctx, cancel: cancel,
+		srv: srv, ws: ws, address: address, version: version, bucket: bucket, ctx: ctx, cancel: cancel, syncAt: -1,
 		limiter:   rate.NewLimiter(rate.Limit(srv.cfg.RequestsPerSec), srv.cfg.RequestBurst),
 		loginLeft: srv.cfg.LoginTimeout,
 	}
@@ -118,7 +132,7 @@ func (c *conn) serve() {
 			c.readFailed(err)
 			return
 		default:
-			c.handle(wire.Decode(data))
+			c.handle(wire.Decode(data, c.version))
 		}
 		if !c.awaitRoom() {
 			return
@@ -287,7 +301,7 @@ func (c *conn) event(data []byte, seq int64) bool {
 		c.srv.metrics.stalls.Inc()
 		return false
 	}
-	c.enqueue(frame{kind: eventFrame, data: data, seq: seq})
+	c.enqueue(frame{kind: eventFrame, data: data, seq: seq, start: c.start})
 	return true
 }
 
@@ -296,6 +310,22 @@ func (c *conn) isStalled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.stalled
+}
+
+// notice queues what is no event of the inbox, however full the queue is: there is
+// little of it.
+func (c *conn) notice(data []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.enqueue(frame{kind: eventFrame, data: data})
+}
+
+// follows is the follower of the socket's user, for other goroutines than the read
+// loop.
+func (c *conn) follows() *follower {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.user
 }
 
 // ping queues a ping, which carries the newest seq written before it.
@@ -308,10 +338,12 @@ func (c *conn) ping() {
 // close queues a close frame behind everything else; the client's answer to it, or
 // closeGrace, ends the socket.
 func (c *conn) close(code wire.CloseCode, why string) {
-	c.srv.metrics.closes.WithLabelValues(strconv.Itoa(int(code))).Inc()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.draining = true
-	c.closing = true
+	if c.closing {
+		return
+	}
+	c.draining, c.closing = true, true
+	c.srv.metrics.closes.WithLabelValues(strconv.Itoa(int(code))).Inc()
 	c.enqueue(frame{kind: closeFrame, data: websocket.FormatCloseMessage(int(code), why)})
 }

@@ -204,7 +204,7 @@ func TestAPongBeyondWhatWasWrittenIsIgnored(t *testing.T) {
 
 	bob := b.enter(t, "bob")
 	bob.ws.SetPingHandler(func(string) error { return nil })
-	for _, payload := range []string{"99", "-1", "", "x", "9223372036854775808"} {
+	for _, payload := range []string{"99", "99.1", "1.1", "1.2", "1", "-1.1", "", ".", "x.1", "9223372036854775808.1"} {
 		if err := bob.ws.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}

@@ -59,19 +59,57 @@ func (f *follower) remove(c *conn) bool {
 	return len(f.conns) == 0
 }
 
-// start lets a socket follow the inbox from the delivered position on, after the
-// friend requests that still wait for an answer and were delivered before.
-func (f *follower) start(c *conn, o socialapi.Opening) {
+// held is the part of the inbox that a client has, as it says itself: everything up
+// to seq. The zero value is a client that says nothing.
+type held struct {
+	epoch string
+	seq   int64
+}
+
+// start lets a socket follow the inbox. Version 1 first gets the friend requests
+// that still wait for an answer and were delivered before; version 2 is told if
+// what it holds is not continuous with what follows.
+func (f *follower) start(c *conn, o socialapi.Opening, h held) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.meetEpoch(o.Epoch)
-	for _, user := range o.Waiting {
-		c.event(wire.FriendRequestEvent(user), 0)
-	}
-	c.last = o.Position
-	c.live = true
 	f.head = max(f.head, o.Head)
+	c.last = o.Position
+	if c.version == wire.V1 {
+		for _, user := range o.Waiting {
+			c.notice(wire.FriendRequestEvent(user))
+		}
+	} else {
+		f.startAfter(c, o, h)
+	}
+	c.begun(o.Epoch, c.last)
+	c.live = true
+	f.told(c)
 	f.read()
+}
+
+// startAfter takes up where the client is, or as near as possible. It needs f.mu.
+func (f *follower) startAfter(c *conn, o socialapi.Opening, h held) {
+	c.syncAt = o.Head
+	switch {
+	case h == held{}:
+		return
+	case h.epoch == o.Epoch && h.seq <= o.Head && h.seq >= o.Oldest-1:
+		c.last = h.seq
+		return
+	case h.epoch == o.Epoch:
+		c.last = min(max(h.seq, o.Oldest-1), o.Head)
+	}
+	c.notice(wire.ResyncEvent(o.Oldest, c.last, o.Epoch))
+}
+
+// told tells version 2 once everything is sent that was there when it came. It needs
+// f.mu.
+func (f *follower) told(c *conn) {
+	if c.live && c.syncAt >= 0 && c.last >= c.syncAt {
+		c.syncAt = -1
+		c.notice(wire.SyncedEvent(c.last))
+	}
 }
 
 // onRing takes an event from a ring.
@@ -81,7 +119,10 @@ func (f *follower) onRing(env bell.Envelope) {
 	if f.epoch == "" {
 		return // no socket has started yet: its opening will tell the head
 	}
-	f.meetEpoch(env.Epoch)
+	if env.Epoch != f.epoch {
+		f.reopen()
+		return
+	}
 	f.head = max(f.head, env.Event.Seq)
 	if f.offer(env.Event) {
 		f.wait(env.Event)
@@ -98,15 +139,48 @@ func (f *follower) meetEpoch(epoch string) {
 	if f.epoch == epoch {
 		return
 	}
+	if f.epoch != "" {
+		f.reopen()
+	}
 	f.epoch = epoch
 	f.head = 0
 	f.early = nil
 }
 
+// reopen has every socket start again, for the log is another one: the database was
+// restored, or failed over and lost commits. It needs f.mu.
+func (f *follower) reopen() {
+	for _, c := range f.conns {
+		if c.live {
+			c.live = false
+			h := held{f.epoch, c.last}
+			c.tasks.Go(func() { c.open(h) })
+		}
+	}
+}
+
+// endSession closes the sockets of a session that has ended.
+func (f *follower) endSession(session string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.conns {
+		if c.sessionName() == session {
+			c.close(wire.CloseSessionOver, "the session is over")
+		}
+	}
+}
+
+// newest is the newest seq heard of.
+func (f *follower) newest() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.head
+}
+
 // offer queues ev for every socket whose next event it is, and says whether some
 // socket lacks events before it. It needs f.mu.
 func (f *follower) offer(ev bell.Event) (gap bool) {
-	var data []byte
+	var data [wire.V2 + 1][]byte // encoded once for each version
 	for _, c := range f.conns {
 		if !c.live || ev.Seq <= c.last {
 			continue
@@ -115,25 +189,31 @@ func (f *follower) offer(ev bell.Event) (gap bool) {
 			gap = gap || !c.isStalled()
 			continue
 		}
-		if data == nil {
-			data = encodeEvent(ev)
+		if data[c.version] == nil {
+			data[c.version] = f.encode(c.version, ev)
 		}
-		if c.event(data, ev.Seq) {
+		if c.event(data[c.version], ev.Seq) {
 			c.last = ev.Seq
 			f.srv.metrics.delivered.Inc()
+			f.told(c)
 		}
 	}
 	return gap
 }
 
-// encodeEvent is the frame that version 1 sees of ev; nil for kinds it does not
-// know, which a socket passes silently.
-func encodeEvent(ev bell.Event) []byte {
-	switch ev.Kind {
-	case bell.KindMessage:
+// encode is the frame that a version sees of ev; nil for kinds it does not know,
+// which a socket passes silently.
+func (f *follower) encode(v wire.Version, ev bell.Event) []byte {
+	place := wire.Place{Seq: ev.Seq, ID: wire.EventID(f.id, ev.Seq), SentAt: ev.SentAt}
+	switch {
+	case ev.Kind == bell.KindMessage && v == wire.V1:
 		return wire.MessageEvent(ev.Peer, ev.Content)
-	case bell.KindFriendRequest:
+	case ev.Kind == bell.KindMessage:
+		return wire.MessageEvent2(ev.Peer, ev.Content, place)
+	case ev.Kind == bell.KindFriendRequest && v == wire.V1:
 		return wire.FriendRequestEvent(ev.Peer)
+	case ev.Kind == bell.KindFriendRequest:
+		return wire.FriendRequestEvent2(ev.Peer, place)
 	}
 	return nil
 }
@@ -183,7 +263,10 @@ func (f *follower) noteHead(epoch string, head int64) {
 	if f.epoch == "" || (epoch == f.epoch && head <= f.head) {
 		return
 	}
-	f.meetEpoch(epoch)
+	if epoch != f.epoch {
+		f.reopen()
+		return
+	}
 	f.head = max(f.head, head)
 	if !f.waiting {
 		f.read()
@@ -260,7 +343,10 @@ func (f *follower) take(page socialapi.Page, after int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.srv.metrics.catchUps.Inc()
-	f.meetEpoch(page.Epoch)
+	if page.Epoch != f.epoch {
+		f.reopen()
+		return
+	}
 	f.head = max(f.head, page.Head)
 	if len(page.Events) == 0 {
 		// Nothing after what we have: a head that was promised by a log that is no more.
@@ -269,6 +355,10 @@ func (f *follower) take(page socialapi.Page, after int64) {
 	for _, c := range f.conns { // what was pruned is gone for good
 		if c.live && c.last < page.Oldest-1 {
 			c.last = page.Oldest - 1
+			if c.version == wire.V2 {
+				c.notice(wire.ResyncEvent(page.Oldest, c.last, page.Epoch))
+			}
+			f.told(c)
 		}
 	}
 	for _, ev := range page.Events {

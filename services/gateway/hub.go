@@ -72,7 +72,12 @@ func (h *hub) find(user int) *follower {
 // Deliver hands a ring to the user's sockets. It is called by the broker and does
 // not block.
 func (h *hub) Deliver(user int, env bell.Envelope) {
-	if f := h.find(user); f != nil {
+	f := h.find(user)
+	switch {
+	case f == nil:
+	case env.Session != "":
+		f.endSession(env.Session)
+	default:
 		f.onRing(env)
 	}
 }

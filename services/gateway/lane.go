@@ -31,7 +31,18 @@ type send struct {
 	sender    int
 	recipient int
 	content   string
+	nonce     string // version 2; may be empty
+	ref       string // version 2; may be empty
 }
+
+// kept says whether the message is stored: version 1 only for who is connected,
+// version 2 always.
+func (s send) kept(connected bool) bool { return connected || s.conn.version == wire.V2 }
+
+// fail answers with an error.
+func (s send) fail(e wire.Error) { s.answer(wire.ErrorResp(s.conn.version, e)) }
+
+func (s send) answer(data []byte) { s.conn.endSend(wire.WithRef(data, s.ref)) }
 
 // lane stores the messages of the senders that are assigned to it, in order, one
 // batch at a time; what arrives meanwhile makes the next batch. It numbers its
@@ -69,7 +80,7 @@ func (l *lane) put(s send) {
 	}
 	l.mu.Unlock()
 	if ended {
-		s.conn.endSend(wire.ErrorResp(wire.ErrSendFailed))
+		s.fail(wire.ErrSendFailed)
 		return
 	}
 	select {
@@ -113,34 +124,35 @@ func (l *lane) refuseRest() {
 	l.room.Broadcast()
 	l.mu.Unlock()
 	for _, s := range rest {
-		s.conn.endSend(wire.ErrorResp(wire.ErrSendFailed))
+		s.fail(wire.ErrSendFailed)
 	}
 }
 
 // process stores a batch, rings for what was stored, and answers in order.
 func (l *lane) process(ctx context.Context, batch []send) {
 	connected := l.connected(ctx, batch)
-	results, ok := l.store(ctx, present(batch, connected))
+	results, ok := l.store(ctx, messagesOf(batch, connected))
 	next := 0
 	for i, s := range batch {
 		switch {
-		case !connected[i]:
-			l.answer(s, "not_connected", wire.ErrorResp(wire.NotConnected(int64(s.recipient))))
+		case !s.kept(connected[i]):
+			l.refuse(s, "not_connected", wire.NotConnected(int64(s.recipient)))
 		case !ok:
-			l.answer(s, "failed", wire.ErrorResp(wire.ErrSendFailed))
+			l.refuse(s, "failed", wire.ErrSendFailed)
 		default:
-			l.conclude(s, results, results.Results[next])
+			l.conclude(s, connected[i], results, results.Results[next])
 			next++
 		}
 	}
 }
 
-// present leaves out who is not connected.
-func present(batch []send, connected []bool) []socialapi.Message {
+// messagesOf leaves out what is not kept.
+func messagesOf(batch []send, connected []bool) []socialapi.Message {
 	out := make([]socialapi.Message, 0, len(batch))
 	for i, s := range batch {
-		if connected[i] {
-			out = append(out, socialapi.Message{Sender: s.sender, Recipient: s.recipient, Content: s.content})
+		if s.kept(connected[i]) {
+			out = append(out, socialapi.Message{Sender: s.sender, Recipient: s.recipient, Content: s.content,
+				Nonce: s.nonce, Connected: connected[i]})
 		}
 	}
 	return out
@@ -205,25 +217,41 @@ func (l *lane) attempt(ctx context.Context, batch socialapi.Batch) (socialapi.Ba
 }
 
 // conclude rings for a message and answers its sender.
-func (l *lane) conclude(s send, batch socialapi.BatchResult, r socialapi.Result) {
-	switch r.Refused {
-	case "":
+func (l *lane) conclude(s send, connected bool, batch socialapi.BatchResult, r socialapi.Result) {
+	switch {
+	case r.Refused == "" && r.First != nil: // rung for when it was stored
+		l.stored(s, r.First.Recipient, r.Seq, r.First.SentAt, r.First.Connected)
+	case r.Refused == "":
 		l.srv.ringer.Ring(s.recipient, batch.Epoch, bell.Event{
 			Seq: r.Seq, Kind: bell.KindMessage, Peer: s.sender, Content: s.content, SentAt: batch.SentAt,
 		})
-		l.answer(s, "stored", wire.SendResp)
-	case socialapi.RefusedUnknown:
-		l.answer(s, "not_connected", wire.ErrorResp(wire.NotConnected(int64(s.recipient))))
-	case socialapi.RefusedNotFriend:
-		l.answer(s, "not_friend", wire.ErrorResp(wire.NotFriend(int64(s.recipient))))
-	case socialapi.RefusedInvalid:
-		l.answer(s, "invalid", wire.ErrorResp(wire.BadRequest("content cannot be stored").Error()))
+		l.stored(s, s.recipient, r.Seq, batch.SentAt, connected)
+	case r.Refused == socialapi.RefusedUnknown:
+		l.refuse(s, "not_connected", wire.NotConnected(int64(s.recipient)))
+	case r.Refused == socialapi.RefusedNotFriend:
+		l.refuse(s, "not_friend", wire.NotFriend(int64(s.recipient)))
+	case r.Refused == socialapi.RefusedInvalid:
+		l.refuse(s, "invalid", wire.BadRequest("content cannot be stored"))
 	default:
-		l.answer(s, "failed", wire.ErrorResp(wire.ErrSendFailed))
+		l.refuse(s, "failed", wire.ErrSendFailed)
 	}
 }
 
-func (l *lane) answer(s send, outcome string, data []byte) {
+// stored answers a send that is in the store.
+func (l *lane) stored(s send, recipient int, seq, sentAt int64, connected bool) {
+	l.srv.metrics.sends.WithLabelValues("stored").Inc()
+	if s.conn.version == wire.V1 {
+		s.answer(wire.SendResp)
+		return
+	}
+	status := wire.StatusQueued
+	if connected {
+		status = wire.StatusSuccess
+	}
+	s.answer(wire.SendResp2(status, wire.EventID(recipient, seq), sentAt))
+}
+
+func (l *lane) refuse(s send, outcome string, e wire.Error) {
 	l.srv.metrics.sends.WithLabelValues(outcome).Inc()
-	s.conn.endSend(data)
+	s.fail(e)
 }

@@ -6,24 +6,40 @@ import (
 	"pymessage/internal/fault"
 	"pymessage/services/accounts/accountsapi"
 	"pymessage/services/gateway/wire"
+	"pymessage/services/social/socialapi"
 )
 
 func (c *conn) login(req wire.Request) {
 	ctx, cancel := c.limit(loginTimeout)
 	defer cancel()
-	user, err := c.srv.accounts.Login(ctx, c.credentials(req))
+	session, err := c.srv.accounts.Login(ctx, c.credentials(req))
 	c.srv.metrics.logins.WithLabelValues(outcome(err)).Inc()
 	if err != nil {
-		c.fail(loginError(err))
+		c.fail(loginError(err, wire.ErrAccNotFound))
 		return
 	}
-	c.enter(user.ID, wire.LoginResp(user.ID))
+	c.enter(req.Type, session, held{})
 }
 
-func loginError(err error) string {
+// resume logs in with a token instead of a pin, and goes on after what the client
+// holds.
+func (c *conn) resume(req wire.Request) {
+	ctx, cancel := c.limit(loginTimeout)
+	defer cancel()
+	session, err := c.srv.accounts.Resume(ctx, accountsapi.Token{Token: req.Token, Address: c.address})
+	c.srv.metrics.resumes.WithLabelValues(outcome(err)).Inc()
+	if err != nil {
+		c.fail(loginError(err, wire.ErrSessionOver))
+		return
+	}
+	c.enter(req.Type, session, held{req.Epoch, req.Since})
+}
+
+// loginError is what a client is told; unknown where it is not who it says.
+func loginError(err error, unknown wire.Error) wire.Error {
 	switch fault.KindOf(err) {
-	case fault.Unauthorized, fault.Invalid, fault.NotFound:
-		return wire.ErrAccNotFound
+	case fault.Unauthorized, fault.Invalid:
+		return unknown
 	case fault.TooMany:
 		return wire.ErrTooManyAttempts
 	}
@@ -33,16 +49,16 @@ func loginError(err error) string {
 func (c *conn) createAccount(req wire.Request) {
 	ctx, cancel := c.limit(loginTimeout)
 	defer cancel()
-	user, err := c.srv.accounts.Create(ctx, c.credentials(req))
+	session, err := c.srv.accounts.Create(ctx, c.credentials(req))
 	c.srv.metrics.creations.WithLabelValues(outcome(err)).Inc()
 	if err != nil {
 		c.fail(createError(err))
 		return
 	}
-	c.enter(user.ID, wire.CreateAccResp(user.ID))
+	c.enter(req.Type, session, held{})
 }
 
-func createError(err error) string {
+func createError(err error) wire.Error {
 	switch fault.KindOf(err) {
 	case fault.Conflict:
 		return wire.ErrUsernameTaken
@@ -53,7 +69,9 @@ func createError(err error) string {
 }
 
 func (c *conn) credentials(req wire.Request) accountsapi.Credentials {
-	return accountsapi.Credentials{Username: req.Username, Pin: req.Pin, Address: c.address}
+	return accountsapi.Credentials{
+		Username: req.Username, Pin: req.Pin, Address: c.address, Session: c.version == wire.V2,
+	}
 }
 
 // outcome is the metric label of a call's end.
@@ -67,14 +85,47 @@ func outcome(err error) string {
 // enter makes the socket the user's. The order is the promise: subscribe and see
 // it confirmed, answer, catch up, then live. What is stored from the confirmation on
 // is rung for; what was stored before is found by the catching up.
-func (c *conn) enter(user int, answer []byte) {
-	f, subscribed := c.srv.hub.join(user, c)
-	if f == nil {
+func (c *conn) enter(request wire.Type, s accountsapi.Session, h held) {
+	if !c.join(s) {
 		c.fail(wire.ErrTooManyAttempts)
 		c.close(wire.CloseTooMany, "too many sockets of this account")
 		return
 	}
-	c.user = f
+	if c.version == wire.V1 {
+		answer := wire.LoginResp(s.ID)
+		if request == wire.CreateAcc {
+			answer = wire.CreateAccResp(s.ID)
+		}
+		c.reply(answer)
+		c.tasks.Go(func() { c.open(held{}) })
+		return
+	}
+	// The answer of version 2 tells where the inbox stands.
+	opening, err := c.askOpening()
+	if err != nil {
+		c.leave()
+		c.fail(wire.ErrUnavailable)
+		return
+	}
+	c.reply(wire.SessionResp(request, wire.Session{
+		ID: s.ID, Token: s.Token, ExpiresAt: s.ExpiresAt, Seq: opening.Head, Epoch: opening.Epoch,
+	}))
+	c.user.start(c, opening, h)
+}
+
+// join adds the socket to its user's, and waits until Redis has confirmed the
+// subscription, but not for long: without it the heads are checked every second.
+// It is false when the user has too many sockets.
+func (c *conn) join(s accountsapi.Session) bool {
+	c.become(nil, s.Session)
+	f, subscribed := c.srv.hub.join(s.ID, c)
+	if f == nil {
+		return false
+	}
+	c.become(f, s.Session)
+	if s.Session != "" {
+		c.srv.freshSessions.add(c)
+	}
 	late := time.NewTimer(subscribeTimeout)
 	defer late.Stop()
 	select {
@@ -82,21 +133,38 @@ func (c *conn) enter(user int, answer []byte) {
 	case <-late.C:
 		c.srv.metrics.lateSubscriptions.Inc()
 	case <-c.ctx.Done():
-		return
 	}
-	c.answer(answer)
-	c.tasks.Go(c.open)
+	return true
+}
+
+// leave takes back a join.
+func (c *conn) leave() {
+	c.srv.hub.leave(c.user, c)
+	c.become(nil, "")
+}
+
+func (c *conn) become(f *follower, session string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.user, c.session = f, session
+}
+
+// begun says that everything up to seq is none of this socket's business any more.
+// What was written before, in another log perhaps, is not confirmed any more.
+func (c *conn) begun(epoch string, seq int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.start++
+	c.epoch, c.written, c.confirmed = epoch, seq, seq
 }
 
 // open finds out where the inbox stands, for as long as it takes, and starts to
 // follow it. The socket sends meanwhile.
-func (c *conn) open() {
+func (c *conn) open(h held) {
 	for pause := retryMin; ; {
-		ctx, cancel := c.limit(requestTimeout)
-		opening, err := c.srv.social.Open(ctx, c.user.id)
-		cancel()
+		opening, err := c.askOpening()
 		if err == nil {
-			c.user.start(c, opening)
+			c.user.start(c, opening, h)
 			return
 		}
 		if c.ctx.Err() != nil {
@@ -106,5 +174,42 @@ func (c *conn) open() {
 		if !sleep(c.ctx, &pause) {
 			return
 		}
+	}
+}
+
+func (c *conn) askOpening() (socialapi.Opening, error) {
+	ctx, cancel := c.limit(requestTimeout)
+	defer cancel()
+	return c.srv.social.Open(ctx, c.user.id)
+}
+
+// logout ends the session: of this socket, and of all others that resumed it.
+func (c *conn) logout() {
+	ctx, cancel := c.limit(requestTimeout)
+	defer cancel()
+	if err := c.srv.accounts.End(ctx, accountsapi.EndRequest{User: c.user.id, Session: c.session}); err != nil {
+		c.fail(wire.ErrUnavailable)
+		return
+	}
+	c.reply(wire.LogoutResp)
+	c.close(wire.CloseSessionOver, "logged out")
+}
+
+// ack takes the word of the client for what it has. It is answered only if it asks
+// for that by a ref.
+func (c *conn) ack(seq int64) {
+	c.mu.Lock()
+	known, epoch := seq <= c.written, c.epoch
+	if known {
+		c.confirmed = max(c.confirmed, seq)
+	}
+	c.mu.Unlock()
+	if !known {
+		c.refuse(wire.BadRequest("seq is beyond what was sent"))
+		return
+	}
+	c.srv.positions.note(c.user.id, epoch, seq)
+	if c.ref != "" {
+		c.reply(wire.AckResp(seq))
 	}
 }

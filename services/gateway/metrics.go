@@ -16,6 +16,7 @@ type metrics struct {
 	requests          *prometheus.CounterVec
 	errors            prometheus.Counter
 	logins            *prometheus.CounterVec
+	resumes           *prometheus.CounterVec
 	creations         *prometheus.CounterVec
 	sends             *prometheus.CounterVec
 	delivered         prometheus.Counter
@@ -42,6 +43,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		requests:     counters("requests_total", "Valid requests by type.", "type"),
 		errors:       counter("errors_total", "Error answers other than those to sends."),
 		logins:       counters("logins_total", "Logins by outcome: ok, or the kind of the fault.", "outcome"),
+		resumes:      counters("resumes_total", "Logins by token, by outcome: ok, or the kind of the fault.", "outcome"),
 		creations:    counters("creations_total", "Account creations by outcome: ok, or the kind of the fault.", "outcome"),
 		sends:        counters("sends_total", "Sends by outcome: stored, not_connected, not_friend, invalid, failed.", "outcome"),
 		delivered:    counter("events_queued_total", "Events queued for a socket."),
@@ -62,11 +64,12 @@ func newMetrics(reg prometheus.Registerer) metrics {
 // begin makes every series exist from the start: a counter that begins to exist with
 // its first event hides that event from rate().
 func (m *metrics) begin() {
-	for _, t := range wire.Types {
+	for _, t := range wire.Types(wire.V2) {
 		m.requests.WithLabelValues(string(t))
 	}
 	for _, kind := range []string{"ok", string(fault.Unauthorized), string(fault.TooMany), string(fault.Unavailable), string(fault.Internal)} {
 		m.logins.WithLabelValues(kind)
+		m.resumes.WithLabelValues(kind)
 	}
 	for _, kind := range []string{"ok", string(fault.Invalid), string(fault.Conflict), string(fault.TooMany), string(fault.Unavailable), string(fault.Internal)} {
 		m.creations.WithLabelValues(kind)

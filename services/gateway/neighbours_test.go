@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -24,7 +25,10 @@ type neighbours struct {
 	url string
 
 	mu        sync.Mutex
+	epoch     string
 	names     map[string]int
+	tokens    map[string]int // token, which here is the session too: user
+	nonces    map[string]socialapi.Result
 	inboxes   map[int][]bell.Event
 	oldest    map[int]int64
 	positions map[int]int64
@@ -43,6 +47,7 @@ type kept struct {
 
 func newNeighbours(t *testing.T) *neighbours {
 	n := &neighbours{
+		epoch: "epoch", tokens: map[string]int{}, nonces: map[string]socialapi.Result{},
 		names: map[string]int{}, inboxes: map[int][]bell.Event{}, oldest: map[int]int64{},
 		positions: map[int]int64{}, waiting: map[int][]int{}, lanes: map[string]kept{},
 		faults: map[string]func() error{}, drops: map[string]int{},
@@ -51,6 +56,9 @@ func newNeighbours(t *testing.T) *neighbours {
 	handle(mux, n, accountsapi.PathLogin, n.login)
 	handle(mux, n, accountsapi.PathCreate, n.create)
 	handle(mux, n, accountsapi.PathLookup, n.lookup)
+	handle(mux, n, accountsapi.PathResume, n.resume)
+	handle(mux, n, accountsapi.PathEnd, n.end)
+	handle(mux, n, accountsapi.PathEnded, n.ended)
 	handle(mux, n, socialapi.PathSend, n.send)
 	handle(mux, n, socialapi.PathOpen, n.open)
 	handle(mux, n, socialapi.PathRead, n.read)
@@ -119,21 +127,54 @@ func (n *neighbours) position(user int) int64 {
 	return n.positions[user]
 }
 
-func (n *neighbours) login(c accountsapi.Credentials) (accountsapi.User, error) {
+func (n *neighbours) login(c accountsapi.Credentials) (accountsapi.Session, error) {
 	id, ok := n.names[c.Username]
 	if !ok || c.Pin != "1234" {
-		return accountsapi.User{}, fault.New(fault.Unauthorized, "acc not found")
+		return accountsapi.Session{}, fault.New(fault.Unauthorized, "acc not found")
 	}
-	return accountsapi.User{ID: id, Username: c.Username}, nil
+	return n.begin(id, c), nil
 }
 
-func (n *neighbours) create(c accountsapi.Credentials) (accountsapi.User, error) {
+// begin begins a session where one is asked for.
+func (n *neighbours) begin(id int, c accountsapi.Credentials) accountsapi.Session {
+	s := accountsapi.Session{User: accountsapi.User{ID: id, Username: c.Username}}
+	if c.Session {
+		s.Token = fmt.Sprintf("token-%d", len(n.tokens))
+		s.Session, s.ExpiresAt = s.Token, 1700000000123
+		n.tokens[s.Token] = id
+	}
+	return s
+}
+
+func (n *neighbours) resume(t accountsapi.Token) (accountsapi.Session, error) {
+	id := n.tokens[t.Token]
+	if id == 0 {
+		return accountsapi.Session{}, fault.New(fault.Unauthorized, "session is over")
+	}
+	return accountsapi.Session{User: accountsapi.User{ID: id}, Session: t.Token, ExpiresAt: 1700000000123}, nil
+}
+
+func (n *neighbours) end(r accountsapi.EndRequest) (struct{}, error) {
+	n.tokens[r.Session] = 0
+	return struct{}{}, nil
+}
+
+func (n *neighbours) ended(r accountsapi.EndedRequest) (out accountsapi.EndedResponse, err error) {
+	for _, s := range r.Sessions {
+		if n.tokens[s] == 0 {
+			out.Ended = append(out.Ended, s)
+		}
+	}
+	return out, nil
+}
+
+func (n *neighbours) create(c accountsapi.Credentials) (accountsapi.Session, error) {
 	if _, ok := n.names[c.Username]; ok {
-		return accountsapi.User{}, fault.New(fault.Conflict, "username is taken")
+		return accountsapi.Session{}, fault.New(fault.Conflict, "username is taken")
 	}
 	id := 10000001 + len(n.names)
 	n.names[c.Username] = id
-	return accountsapi.User{ID: id, Username: c.Username}, nil
+	return n.begin(id, c), nil
 }
 
 func (n *neighbours) lookup(r accountsapi.LookupRequest) (accountsapi.LookupResponse, error) {
@@ -154,29 +195,41 @@ func (n *neighbours) send(b socialapi.Batch) (socialapi.BatchResult, error) {
 	if b.Number < last.number {
 		return socialapi.BatchResult{}, fault.New(fault.Conflict, "batch is older than the last one")
 	}
-	res := socialapi.BatchResult{Epoch: "epoch"}
+	res := socialapi.BatchResult{Epoch: n.epoch}
 	for _, m := range b.Messages {
 		if m.Content == "refuse" {
 			res.Results = append(res.Results, socialapi.Result{Refused: socialapi.RefusedInvalid})
 			continue
 		}
-		res.Results = append(res.Results, socialapi.Result{Seq: n.add(m.Recipient, m.Sender, m.Content).Seq})
+		res.Results = append(res.Results, n.store(m))
 	}
 	n.stored = append(n.stored, b)
 	n.lanes[b.Lane] = kept{b.Number, res}
 	return res, nil
 }
 
+func (n *neighbours) store(m socialapi.Message) socialapi.Result {
+	name := fmt.Sprint(m.Sender, m.Nonce)
+	if first, ok := n.nonces[name]; ok {
+		return first
+	}
+	r := socialapi.Result{Seq: n.add(m.Recipient, m.Sender, m.Content).Seq}
+	if m.Nonce != "" {
+		n.nonces[name] = socialapi.Result{Seq: r.Seq, First: &socialapi.First{Recipient: m.Recipient, SentAt: 5, Connected: m.Connected}}
+	}
+	return r
+}
+
 func (n *neighbours) head(user int) int64 { return int64(len(n.inboxes[user])) }
 
 func (n *neighbours) open(r socialapi.UserRequest) (socialapi.Opening, error) {
-	return socialapi.Opening{Epoch: "epoch", Head: n.head(r.User), Oldest: max(1, n.oldest[r.User]),
+	return socialapi.Opening{Epoch: n.epoch, Head: n.head(r.User), Oldest: max(1, n.oldest[r.User]),
 		Position: n.positions[r.User], Waiting: n.waiting[r.User]}, nil
 }
 
 func (n *neighbours) read(r socialapi.ReadRequest) (socialapi.Page, error) {
 	n.reads++
-	page := socialapi.Page{Epoch: "epoch", Head: n.head(r.User), Oldest: max(1, n.oldest[r.User])}
+	page := socialapi.Page{Epoch: n.epoch, Head: n.head(r.User), Oldest: max(1, n.oldest[r.User])}
 	from := max(r.After, page.Oldest-1)
 	if from < page.Head {
 		page.Events = n.inboxes[r.User][from:min(page.Head, from+int64(r.Limit))]
@@ -185,7 +238,7 @@ func (n *neighbours) read(r socialapi.ReadRequest) (socialapi.Page, error) {
 }
 
 func (n *neighbours) heads(r socialapi.HeadsRequest) (socialapi.Heads, error) {
-	out := socialapi.Heads{Epoch: "epoch"}
+	out := socialapi.Heads{Epoch: n.epoch}
 	for _, u := range r.Users {
 		out.Heads = append(out.Heads, socialapi.UserSeq{User: u, Seq: n.head(u)})
 	}
@@ -193,6 +246,9 @@ func (n *neighbours) heads(r socialapi.HeadsRequest) (socialapi.Heads, error) {
 }
 
 func (n *neighbours) setPositions(r socialapi.PositionsRequest) (struct{}, error) {
+	if r.Epoch != n.epoch {
+		return struct{}{}, nil
+	}
 	for _, p := range r.Positions {
 		n.positions[p.User] = max(n.positions[p.User], p.Seq)
 	}

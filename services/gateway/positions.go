@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -23,18 +24,23 @@ type positions struct {
 	wake chan struct{} // capacity 1: flush now
 
 	mu      sync.Mutex
-	pending map[int]int64
+	pending map[string]map[int]int64 // by epoch and user; there are two epochs only around a restore
 }
 
 func newPositions(srv *Server) *positions {
-	return &positions{srv: srv, wake: make(chan struct{}, 1), pending: map[int]int64{}}
+	return &positions{srv: srv, wake: make(chan struct{}, 1), pending: map[string]map[int]int64{}}
 }
 
-// note takes the furthest position of a user's sockets.
-func (p *positions) note(user int, seq int64) {
+// note takes the furthest position of a user's sockets in the log of an epoch.
+func (p *positions) note(user int, epoch string, seq int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pending[user] = max(p.pending[user], seq)
+	users := p.pending[epoch]
+	if users == nil {
+		users = map[int]int64{}
+		p.pending[epoch] = users
+	}
+	users[user] = max(users[user], seq)
 }
 
 // flushSoon is called when a socket closes: its user may log in again at once.
@@ -66,32 +72,37 @@ func (p *positions) run(ctx context.Context) {
 func (p *positions) flush() {
 	for {
 		batch := p.take()
-		if len(batch) == 0 {
+		if len(batch.Positions) == 0 {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 		err := p.srv.social.SetPositions(ctx, batch)
 		cancel()
 		if err != nil {
-			p.srv.log.Warn("positions could not be stored, trying again", "positions", len(batch), "err", err)
-			for _, pos := range batch {
-				p.note(pos.User, pos.Seq)
+			p.srv.log.Warn("positions could not be stored, trying again", "positions", len(batch.Positions), "err", err)
+			for _, pos := range batch.Positions {
+				p.note(pos.User, batch.Epoch, pos.Seq)
 			}
 			return
 		}
 	}
 }
 
-func (p *positions) take() []socialapi.UserSeq {
+// take gives positions of one epoch.
+func (p *positions) take() (batch socialapi.PositionsRequest) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	batch := make([]socialapi.UserSeq, 0, min(len(p.pending), flushBatch))
-	for user, seq := range p.pending {
-		if len(batch) == flushBatch {
-			break
+	for epoch, users := range p.pending {
+		batch.Epoch = epoch
+		for user, seq := range users {
+			if len(batch.Positions) == flushBatch {
+				return batch
+			}
+			batch.Positions = append(batch.Positions, socialapi.UserSeq{User: user, Seq: seq})
+			delete(users, user)
 		}
-		batch = append(batch, socialapi.UserSeq{User: user, Seq: seq})
-		delete(p.pending, user)
+		maps.DeleteFunc(p.pending, func(_ string, users map[int]int64) bool { return len(users) == 0 })
+		return batch
 	}
 	return batch
 }

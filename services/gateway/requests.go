@@ -36,7 +36,8 @@ func (c *conn) handle(req wire.Request, err error) {
 		return // draining: a request without an answer was not accepted
 	}
 	defer c.finish()
-	isLogin := req.Type == wire.Login || req.Type == wire.CreateAcc
+	c.ref = req.Ref
+	isLogin := req.Type == wire.Login || req.Type == wire.CreateAcc || req.Type == wire.Resume
 	switch {
 	case !allowed:
 		c.fail(wire.ErrTooManyRequests)
@@ -59,6 +60,12 @@ func (c *conn) request(req wire.Request) {
 		c.login(req)
 	case wire.CreateAcc:
 		c.createAccount(req)
+	case wire.Resume:
+		c.resume(req)
+	case wire.Logout:
+		c.logout()
+	case wire.Ack:
+		c.ack(req.Seq)
 	case wire.GetFriends:
 		c.getFriends()
 	case wire.RequestFriend:
@@ -70,15 +77,22 @@ func (c *conn) request(req wire.Request) {
 	}
 }
 
-// fail answers with an error.
-func (c *conn) fail(message string) {
+// reply answers the request that is worked on.
+func (c *conn) reply(data []byte) { c.answer(wire.WithRef(data, c.ref)) }
+
+// fail answers it with an error.
+func (c *conn) fail(e wire.Error) {
 	c.srv.metrics.errors.Inc()
-	c.answer(wire.ErrorResp(message))
+	c.reply(wire.ErrorResp(c.version, e))
 }
 
 // refuse answers a frame that is not valid. A hundred in a row close the socket.
 func (c *conn) refuse(err error) {
-	c.fail(err.Error())
+	var e wire.Error
+	if !errors.As(err, &e) {
+		e = wire.BadRequest(err.Error())
+	}
+	c.fail(e)
 	if c.badFrames++; c.badFrames == maxBadFrames {
 		c.close(wire.CloseBadFrames, "too many bad frames")
 	}
@@ -87,7 +101,9 @@ func (c *conn) refuse(err error) {
 func (c *conn) send(req wire.Request) {
 	c.badFrames = 0
 	c.srv.metrics.requests.WithLabelValues(string(req.Type)).Inc()
-	c.srv.lane(c.user.id).put(send{conn: c, sender: c.user.id, recipient: int(req.User), content: req.Content})
+	c.srv.lane(c.user.id).put(send{
+		conn: c, sender: c.user.id, recipient: int(req.User), content: req.Content, nonce: req.Nonce, ref: req.Ref,
+	})
 }
 
 // limit is the context of a request to another service.
@@ -104,7 +120,7 @@ func (c *conn) getFriends() {
 		c.fail(wire.ErrFriendsFailed)
 		return
 	}
-	c.answer(wire.FriendsResp(friends))
+	c.reply(wire.FriendsResp(friends))
 }
 
 // friendsOf has the ids from social and the names from accounts.
@@ -133,24 +149,24 @@ func (s *Server) friendsOf(ctx context.Context, user int) ([]wire.Friend, error)
 }
 
 func (c *conn) requestFriend(user int64) {
-	c.change(user, c.srv.social.Request, wire.RequestResp, func(error) string {
+	c.change(user, c.srv.social.Request, wire.RequestResp, func(error) wire.Error {
 		return wire.RequestFailed(user)
 	})
 }
 
 func (c *conn) addFriend(user int64) {
-	c.change(user, c.srv.social.Accept, wire.AddResp, func(err error) string {
+	c.change(user, c.srv.social.Accept, wire.AddResp, func(err error) wire.Error {
 		return noRequestOr(err, user, wire.AddFailed(user))
 	})
 }
 
 func (c *conn) denyFriend(user int64) {
-	c.change(user, c.srv.social.Deny, wire.DenyResp, func(err error) string {
+	c.change(user, c.srv.social.Deny, wire.DenyResp, func(err error) wire.Error {
 		return noRequestOr(err, user, wire.DenyFailed(user))
 	})
 }
 
-func noRequestOr(err error, user int64, failed string) string {
+func noRequestOr(err error, user int64, failed wire.Error) wire.Error {
 	if errors.Is(err, fault.Unavailable) || errors.Is(err, fault.Internal) {
 		return failed
 	}
@@ -160,7 +176,7 @@ func noRequestOr(err error, user int64, failed string) string {
 // change carries out what this socket's user does about another, rings for it, and
 // answers.
 func (c *conn) change(user int64, do func(ctx context.Context, actor, user int) (socialapi.Change, error),
-	success []byte, failure func(error) string,
+	success []byte, failure func(error) wire.Error,
 ) {
 	ctx, cancel := c.limit(requestTimeout)
 	defer cancel()
@@ -172,5 +188,5 @@ func (c *conn) change(user int64, do func(ctx context.Context, actor, user int) 
 	for _, r := range change.Rings {
 		c.srv.ringer.Ring(r.User, change.Epoch, r.Event)
 	}
-	c.answer(success)
+	c.reply(success)
 }

@@ -48,8 +48,10 @@ type Server struct {
 	hub       *hub
 	lanes     []*lane
 	positions *positions
-	pings     *pingList
+	pings     connList // sockets to which events were written since their last ping
 	handler   http.Handler
+
+	freshSessions connList // sockets that began or resumed a session just now
 
 	connCtx     context.Context // ends when every socket has to end
 	cancelConns context.CancelFunc
@@ -76,7 +78,6 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 	s.connCtx, s.cancelConns = context.WithCancel(context.Background())
 	s.hub = newHub(s)
 	s.positions = newPositions(s)
-	s.pings = &pingList{}
 	channels := bell.Channels{Prefix: cfg.RedisPrefix}
 	var err error
 	if s.broker, err = broker.New(string(cfg.RedisURL), channels, s.hub, log, reg); err != nil {
@@ -148,6 +149,7 @@ func (s *Server) runBackground(g *errgroup.Group, ctx context.Context) {
 	g.Go(func() error { return s.ringer.Run(ctx) })
 	g.Go(func() error { s.positions.run(ctx); return nil })
 	g.Go(func() error { s.watchHeads(ctx); return nil })
+	g.Go(func() error { s.watchSessions(ctx); return nil })
 	g.Go(func() error { s.heartbeat(ctx); return nil })
 	for _, l := range s.lanes {
 		g.Go(func() error { l.run(ctx); return nil })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,7 +96,23 @@ type client struct {
 
 func (b *bundle) dial(t *testing.T) *client {
 	t.Helper()
-	ws, _, err := websocket.DefaultDialer.Dial("ws://"+b.addr+"/", nil)
+	return b.dialAs(t, nil)
+}
+
+// dial2 opens a socket of version 2.
+func (b *bundle) dial2(t *testing.T) *client {
+	t.Helper()
+	c := b.dialAs(t, []string{"pymessage.v2"})
+	if c.ws.Subprotocol() != "pymessage.v2" {
+		t.Fatalf("the subprotocol is %q", c.ws.Subprotocol())
+	}
+	return c
+}
+
+func (b *bundle) dialAs(t *testing.T, subprotocols []string) *client {
+	t.Helper()
+	dialer := websocket.Dialer{Subprotocols: subprotocols}
+	ws, _, err := dialer.Dial("ws://"+b.addr+"/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +173,11 @@ func (c *client) read() string {
 
 func (c *client) expect(want string) {
 	c.t.Helper()
-	if got := c.read(); got != want {
+	got := c.read()
+	for strings.HasPrefix(got, heartbeat) && !strings.HasPrefix(want, heartbeat) {
+		got = c.read() // comes at any time
+	}
+	if got != want {
 		c.t.Fatalf("got %s, want %s", got, want)
 	}
 }
@@ -188,6 +209,7 @@ func (c *client) expectClose(code int) {
 const (
 	sent         = `{"type":"send_resp","status":"success"}`
 	aliceOnly    = `{"type":"friends_resp","friends":[{"username":"alice","id":10000001}]}`
+	heartbeat    = `{"type":"heartbeat"`
 	endpointFail = `{"type":"error","error":"endpoint not found"}`
 )
 

@@ -15,6 +15,7 @@ import (
 	"pymessage/internal/fault"
 	"pymessage/internal/httpjson"
 	"pymessage/services/gateway/web"
+	"pymessage/services/gateway/wire"
 )
 
 const (
@@ -30,7 +31,7 @@ const (
 func (s *Server) routes() http.Handler {
 	upgrader := &websocket.Upgrader{
 		ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &sync.Pool{},
-		CheckOrigin: s.originAllowed,
+		CheckOrigin: s.originAllowed, Subprotocols: []string{wire.Subprotocol2},
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 			httpjson.WriteError(w, fault.New(fault.KindOfStatus(status), "%v", reason))
 		},

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"pymessage/services/gateway/wire"
 	"pymessage/services/social/socialapi"
 )
 
@@ -64,23 +65,23 @@ func (s *Server) noteHeads(heads socialapi.Heads) {
 	}
 }
 
-// pingList are the sockets to which events were written since their last ping.
-type pingList struct {
+// connList are sockets that wait for something that is done for many at once.
+type connList struct {
 	mu    sync.Mutex
 	conns []*conn
 }
 
-func (p *pingList) add(c *conn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.conns = append(p.conns, c)
+func (l *connList) add(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns = append(l.conns, c)
 }
 
-func (p *pingList) take() []*conn {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	conns := p.conns
-	p.conns = nil
+func (l *connList) take() []*conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	conns := l.conns
+	l.conns = nil
 	return conns
 }
 
@@ -100,9 +101,18 @@ func (s *Server) heartbeat(ctx context.Context) {
 		}
 		for _, c := range s.allConns() {
 			if c.bucket == now {
-				c.ping()
+				c.beat()
 			}
 		}
+	}
+}
+
+// beat pings, and tells version 2 the newest seq, so that it knows if it has missed
+// something.
+func (c *conn) beat() {
+	c.ping()
+	if f := c.follows(); f != nil && c.version == wire.V2 {
+		c.notice(wire.HeartbeatEvent(f.newest()))
 	}
 }
 

@@ -2,9 +2,12 @@ package gateway
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"pymessage/services/gateway/wire"
 )
 
 // enqueue adds f to the queue and starts a writer where there is none. It needs
@@ -69,8 +72,8 @@ func (c *conn) writeFrame(f frame) error {
 	switch f.kind {
 	case pingFrame:
 		c.mu.Lock()
-		payload := strconv.FormatInt(c.written, 10)
-		c.dirty = false
+		payload := pingPayload(c.written, c.start)
+		c.dirty, c.pinged = false, time.Now()
 		c.mu.Unlock()
 		return c.ws.WriteControl(websocket.PingMessage, []byte(payload), deadline)
 	case closeFrame:
@@ -87,19 +90,29 @@ func (c *conn) writeFrame(f frame) error {
 		}
 	}
 	if f.kind == eventFrame && f.seq > 0 {
-		c.wroteEvent(f.seq)
+		c.wroteEvent(f)
 	}
 	return nil
 }
 
-// wroteEvent notes the newest seq for the next ping.
-func (c *conn) wroteEvent(seq int64) {
+// wroteEvent notes the newest seq for the next ping, which version 1 confirms by its
+// pong. It follows at once where the last one was a while ago, so that a client that
+// only looks in confirms too; otherwise within pingTick.
+func (c *conn) wroteEvent(f frame) {
 	c.mu.Lock()
-	c.written = seq
-	first := !c.dirty
+	if f.start != c.start { // of a log that is no more
+		c.mu.Unlock()
+		return
+	}
+	c.written = f.seq
+	first := !c.dirty && c.version == wire.V1
 	c.dirty = true
+	late := time.Since(c.pinged) >= pingTick
+	if first && late {
+		c.enqueue(frame{kind: pingFrame})
+	}
 	c.mu.Unlock()
-	if first {
+	if first && !late {
 		c.srv.pings.add(c)
 	}
 }
@@ -131,19 +144,33 @@ func (c *conn) abort() {
 // onPong learns from a pong what the client has read: everything that was written
 // before the ping of the same payload. It runs in the read loop.
 func (c *conn) onPong(payload string) error {
-	seq, err := strconv.ParseInt(payload, 10, 64)
 	c.mu.Lock()
-	news := err == nil && seq <= c.written && seq > c.confirmed
+	seq, ok := readPing(payload, c.start)
+	news := ok && seq <= c.written && seq > c.confirmed
 	if news {
 		c.confirmed = seq
 	}
+	epoch := c.epoch
 	c.room.Broadcast() // a drain may be waiting for it
 	c.mu.Unlock()
-	if news && c.user != nil {
-		c.srv.positions.note(c.user.id, seq)
+	if news && c.user != nil && c.version == wire.V1 { // version 2 acknowledges by itself
+		c.srv.positions.note(c.user.id, epoch, seq)
 	}
 	if c.user == nil {
 		return nil // the time for the login goes on
 	}
 	return c.ws.SetReadDeadline(time.Now().Add(c.srv.cfg.Heartbeat + c.srv.cfg.Patience))
+}
+
+// pingPayload says what a pong of the same payload confirms: everything up to seq,
+// since the socket last began to follow the inbox.
+func pingPayload(seq int64, start int) string {
+	return strconv.FormatInt(seq, 10) + "." + strconv.Itoa(start)
+}
+
+// readPing is the seq of a payload, if it is of this start.
+func readPing(payload string, start int) (seq int64, ok bool) {
+	number, of, _ := strings.Cut(payload, ".")
+	seq, err := strconv.ParseInt(number, 10, 64)
+	return seq, err == nil && of == strconv.Itoa(start)
 }

@@ -1,6 +1,7 @@
 package social
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -18,9 +19,19 @@ func BenchmarkSendBatch(b *testing.B) {
 	for _, policy := range []string{policyAnyone, policyFriends} {
 		for _, lanes := range []int{1, 2, 8} {
 			b.Run(fmt.Sprintf("policy=%s/lanes=%d", policy, lanes), func(b *testing.B) {
-				benchmarkSend(b, policy, lanes)
+				benchmarkSend(b, policy, lanes, benchMessages)
 			})
 		}
+	}
+}
+
+// BenchmarkSendBatchOfNonces is the same where every message has a nonce, which is
+// new.
+func BenchmarkSendBatchOfNonces(b *testing.B) {
+	for _, lanes := range []int{1, 2, 8} {
+		b.Run(fmt.Sprintf("policy=%s/lanes=%d", policyAnyone, lanes), func(b *testing.B) {
+			benchmarkSend(b, policyAnyone, lanes, benchNonces)
+		})
 	}
 }
 
@@ -29,7 +40,7 @@ const (
 	benchBatch = 100
 )
 
-func benchmarkSend(b *testing.B, policy string, lanes int) {
+func benchmarkSend(b *testing.B, policy string, lanes int, messages func(users []int, which int) []socialapi.Message) {
 	w := newWorld(b, func(c *Config) { c.MessagePolicy = policy })
 	users := w.users(benchUsers)
 	w.befriendNeighbours(users)
@@ -42,7 +53,7 @@ func benchmarkSend(b *testing.B, policy string, lanes int) {
 			batch := socialapi.Batch{Lane: fmt.Sprint("lane ", lane)}
 			for batches.Add(1) <= int64(b.N) {
 				batch.Number++
-				batch.Messages = benchMessages(users, lane+lanes*int(batch.Number))
+				batch.Messages = messages(users, lane+lanes*int(batch.Number))
 				if _, _, err := w.srv.store.send(b.Context(), batch, make([]socialapi.Refusal, benchBatch)); err != nil {
 					return err
 				}
@@ -70,6 +81,14 @@ func benchMessages(users []int, which int) []socialapi.Message {
 	for i := range out {
 		at := (which*benchBatch + i) * 7919 % (len(users) - 1)
 		out[i] = message(users[at], users[at+1], benchContent)
+	}
+	return out
+}
+
+func benchNonces(users []int, which int) []socialapi.Message {
+	out := benchMessages(users, which)
+	for i := range out {
+		out[i].Nonce = fmt.Sprintf("%032x", sha256.Sum256(fmt.Append(nil, which, i)))[:32]
 	}
 	return out
 }

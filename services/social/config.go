@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
 	"pymessage/internal/postgres"
 	"pymessage/internal/service"
@@ -34,6 +35,8 @@ type Config struct {
 
 	MessagePolicy      string `env:"MESSAGE_POLICY" help:"who may write to a user: anyone or friends" envDefault:"anyone"`
 	MaxPendingRequests int    `env:"MAX_PENDING_REQUESTS" help:"friend requests that may wait for one user's answer" envDefault:"1000"`
+
+	NonceRetention time.Duration `env:"NONCE_RETENTION" help:"how long a nonce is remembered at least: a repeated send is one message" envDefault:"168h"`
 }
 
 // Validate returns every fault that the types of the fields do not rule out.
@@ -45,6 +48,7 @@ func (c *Config) Validate() []error {
 		checkAccountsURL(c.AccountsURL),
 		checkPolicy(c.MessagePolicy),
 		between("MAX_PENDING_REQUESTS", c.MaxPendingRequests, 1, 1_000_000),
+		checkNonceRetention(c.NonceRetention),
 	}
 }
 
@@ -66,6 +70,16 @@ func checkAccountsURL(given string) error {
 func checkPolicy(given string) error {
 	if given != policyAnyone && given != policyFriends {
 		return fmt.Errorf("MESSAGE_POLICY must be %s or %s", policyAnyone, policyFriends)
+	}
+	return nil
+}
+
+// leastNonceRetention is longer than any gateway tries to store a message.
+const leastNonceRetention = time.Minute
+
+func checkNonceRetention(given time.Duration) error {
+	if given < leastNonceRetention {
+		return fmt.Errorf("NONCE_RETENTION must be at least %v", leastNonceRetention)
 	}
 	return nil
 }

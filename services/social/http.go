@@ -85,8 +85,11 @@ func (s *server) postPositions(r *http.Request, in socialapi.PositionsRequest) (
 	if err := checkCount(len(in.Positions)); err != nil {
 		return struct{}{}, err
 	}
-	positions := slices.DeleteFunc(in.Positions, func(p socialapi.UserSeq) bool { return !isID(p.User) || p.Seq < 1 })
-	return struct{}{}, s.store.setPositions(r.Context(), positions)
+	if !isText(in.Epoch) {
+		return struct{}{}, fault.New(fault.Invalid, "the epoch is not a text")
+	}
+	in.Positions = slices.DeleteFunc(in.Positions, func(p socialapi.UserSeq) bool { return !isID(p.User) || p.Seq < 1 })
+	return struct{}{}, s.store.setPositions(r.Context(), in)
 }
 
 func (s *server) postFriends(r *http.Request, in socialapi.UserRequest) (out socialapi.Friends, err error) {

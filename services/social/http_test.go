@@ -45,7 +45,7 @@ func TestRequestsThatCanNeverSucceedAreInvalid(t *testing.T) {
 		"nobody's friends":  func() error { _, err := w.client.Friends(ctx, -1); return err },
 		"many heads":        func() error { _, err := w.client.Heads(ctx, make([]int, socialapi.MaxUsers+1)); return err },
 		"many positions": func() error {
-			return w.client.SetPositions(ctx, make([]socialapi.UserSeq, socialapi.MaxUsers+1))
+			return w.client.SetPositions(ctx, socialapi.PositionsRequest{Positions: make([]socialapi.UserSeq, socialapi.MaxUsers+1)})
 		},
 		"nobody accepts": func() error { _, err := w.client.Accept(ctx, 0, minID); return err },
 	} {
@@ -69,7 +69,7 @@ func TestInternalPathsNeedTheSecretAndThePublicPortHasNothing(t *testing.T) {
 		want         int
 		code         string
 	}{
-		{w.handler, http.MethodPost, socialapi.PathSend, http.StatusUnauthorized, "unauthorized"},
+		{w.handler, http.MethodPost, socialapi.PathSend, http.StatusForbidden, "forbidden"},
 		{w.srv.publicHandler(pass), http.MethodPost, socialapi.PathSend, http.StatusNotFound, "not_found"},
 		{w.srv.publicHandler(pass), http.MethodGet, "/", http.StatusNotFound, "not_found"},
 	} {
@@ -103,7 +103,7 @@ func TestWithoutItsStoreTheServiceIsUnavailable(t *testing.T) {
 		"request": func() error { _, err := w.client.Request(t.Context(), u[0], u[1]); return err },
 		"deny":    func() error { _, err := w.client.Deny(t.Context(), u[0], u[1]); return err },
 		"positions": func() error {
-			return w.client.SetPositions(t.Context(), []socialapi.UserSeq{{User: u[0], Seq: 1}})
+			return w.client.SetPositions(t.Context(), socialapi.PositionsRequest{Positions: []socialapi.UserSeq{{User: u[0], Seq: 1}}})
 		},
 	} {
 		if err := ask(); !errors.Is(err, fault.Unavailable) {

@@ -22,7 +22,7 @@ func (w *world) open(user int) socialapi.Opening {
 
 func (w *world) setPositions(positions ...socialapi.UserSeq) {
 	w.t.Helper()
-	if err := w.client.SetPositions(w.t.Context(), positions); err != nil {
+	if err := w.client.SetPositions(w.t.Context(), socialapi.PositionsRequest{Positions: positions}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -126,7 +126,9 @@ func TestPositionsOnlyMoveForwardAndNotBeyondTheHead(t *testing.T) {
 					want[p.User] = min(max(want[p.User], p.Seq), head)
 				}
 			}
-			group.Go(func() error { return w.client.SetPositions(t.Context(), positions) })
+			group.Go(func() error {
+				return w.client.SetPositions(t.Context(), socialapi.PositionsRequest{Positions: positions})
+			})
 		}
 		if err := group.Wait(); err != nil {
 			t.Fatal(err)
@@ -182,5 +184,74 @@ func TestWaitingAreTheRequestsThatWereDeliveredAndNotAnswered(t *testing.T) {
 	}
 	if got := w.open(u[3]).Waiting; len(got) != 0 {
 		t.Errorf("who asked has waiting requests: %v", got)
+	}
+}
+
+func TestEveryAnswerHasTheEpochOfNow(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	u := w.users(3)
+	plain := []socialapi.Message{message(u[0], u[1], "hi")}
+	nonces := []socialapi.Message{withNonce(u[0], u[1], "hi", "n"), withNonce(u[0], u[1], "hi", "n")}
+	w.send("plain", 1, plain...)
+	w.send("nonces", 1, nonces...)
+	before := w.open(u[0]).Epoch
+	epoch, err := w.srv.store.newEpoch(t.Context())
+	if err != nil || epoch == before || epoch == "" {
+		t.Fatalf("epoch %q after %q, %v", epoch, before, err)
+	}
+	for what, ask := range map[string]func() (string, error){
+		"a new batch":                   func() (string, error) { return w.send("new", 1, plain...).Epoch, nil },
+		"a kept result":                 func() (string, error) { return w.send("plain", 1, plain...).Epoch, nil },
+		"a kept result of nonces":       func() (string, error) { return w.send("nonces", 1, nonces...).Epoch, nil },
+		"a repeated nonce":              func() (string, error) { return w.send("new nonces", 1, nonces...).Epoch, nil },
+		"an opening":                    func() (string, error) { return w.open(u[1]).Epoch, nil },
+		"the opening of an empty inbox": func() (string, error) { return w.open(minID).Epoch, nil },
+		"a page": func() (string, error) {
+			page, err := w.client.Read(t.Context(), socialapi.ReadRequest{User: u[1], Limit: 1})
+			return page.Epoch, err
+		},
+		"heads": func() (string, error) {
+			heads, err := w.client.Heads(t.Context(), u)
+			return heads.Epoch, err
+		},
+		"a change": func() (string, error) {
+			change, err := w.client.Request(t.Context(), u[0], u[2])
+			return change.Epoch, err
+		},
+		"a change of nothing": func() (string, error) {
+			change, err := w.client.Request(t.Context(), u[0], u[2])
+			return change.Epoch, err
+		},
+	} {
+		if got, err := ask(); err != nil || got != epoch {
+			t.Errorf("%s: epoch %q instead of %q, %v", what, got, epoch, err)
+		}
+	}
+}
+
+func TestPositionsOfAnotherEpochAreIgnored(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	user := w.users(1)[0]
+	w.fill(user, 9)
+	before := w.open(user).Epoch
+	epoch, err := w.srv.store.newEpoch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		epoch string
+		want  int64
+	}{{before, 0}, {epoch, 2}, {before, 2}, {"", 4}, {"none", 4}} {
+		r := socialapi.PositionsRequest{Epoch: c.epoch, Positions: []socialapi.UserSeq{{User: user, Seq: int64(i + 1)}}}
+		if err := w.client.SetPositions(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.open(user).Position; got != c.want {
+			t.Errorf("position %d of epoch %q: %d is stored", i+1, c.epoch, got)
+		}
 	}
 }

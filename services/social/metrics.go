@@ -17,6 +17,9 @@ type metrics struct {
 	storeUndone  prometheus.Counter
 	lookups      *prometheus.CounterVec
 	lanesPruned  prometheus.Counter
+
+	noncesRepeated prometheus.Counter
+	noncesPruned   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -44,6 +47,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		storeUndone: counter("store_undone_total", "Transactions that Postgres undid to resolve a deadlock and that were begun anew. There should be none."),
 		lookups:     counters("account_lookups_total", "Users asked for at accounts, by the outcome: found, absent, failed.", "outcome"),
 		lanesPruned: counter("lanes_pruned_total", "Idle lanes that were forgotten."),
+
+		noncesRepeated: counter("nonces_repeated_total", "Messages whose nonce had been stored before and that got the answer of the first."),
+		noncesPruned:   counter("nonces_pruned_total", "Old nonces that were forgotten."),
 	}
 	// A counter that begins to exist with its first event hides that event from rate().
 	for refusal := range verdicts {
@@ -66,11 +72,14 @@ func (m *metrics) count(results []socialapi.Result, repeated bool) {
 	m.batchSize.Observe(float64(len(results)))
 	stored := 0
 	for _, r := range results {
-		if r.Refused == "" {
+		switch {
+		case r.Refused != "":
+			m.refused.WithLabelValues(string(r.Refused)).Inc()
+		case r.First != nil:
+			m.noncesRepeated.Inc()
+		default:
 			stored++
-			continue
 		}
-		m.refused.WithLabelValues(string(r.Refused)).Inc()
 	}
 	m.stored.Add(float64(stored))
 }

@@ -261,24 +261,3 @@ func TestUnderThePolicyFriendsOnlyFriendsAndOneselfGetThrough(t *testing.T) {
 	wantResults(t, w.send("lane", 2, batch...), seq(3), no, seq(1), seq(4), seq(5), unknown)
 	wantResults(t, w.send("lane", 2, batch...), seq(3), no, seq(1), seq(4), seq(5), unknown)
 }
-
-func TestALaneIsForgottenAfterADayAndMayGoOnAfterwards(t *testing.T) {
-	t.Parallel()
-
-	w := newWorld(t)
-	u := w.users(2)
-	for i := range 5 {
-		w.send(fmt.Sprint("lane ", i), 3, message(u[0], u[1], "before"))
-	}
-	w.exec(`UPDATE lanes SET updated_at = now() - interval '25 hours' WHERE lane <> 'lane 4'`)
-	if err := w.srv.pruneIdleLanes(t.Context(), laneIdle, 2); err != nil {
-		t.Fatal(err)
-	}
-	if left := w.value(`SELECT count(*) FROM lanes`); left != 1 {
-		t.Errorf("%d lanes are left", left)
-	}
-	wantResults(t, w.send("lane 0", 4, message(u[0], u[1], "after")), seq(6))
-	if _, err := w.client.Send(t.Context(), socialapi.Batch{Lane: "lane 4", Number: 2, Messages: []socialapi.Message{message(u[0], u[1], "old")}}); !errors.Is(err, fault.Conflict) {
-		t.Errorf("the lane in use was forgotten as well: %v", err)
-	}
-}

@@ -31,7 +31,8 @@ func Serve(ctx context.Context, cfg Config, p *service.Process) error {
 	return p.Run(ctx,
 		service.HTTP(cfg.ListenAddr, s.publicHandler(measure)),
 		service.HTTP(cfg.InternalAddr, s.internalHandler(string(cfg.InternalSecret), measure)),
-		s.pruneLanes)
+		s.pruneLanes,
+		s.pruneNonces)
 }
 
 func newServer(cfg Config, st *store, accounts *accountsapi.Client, log *slog.Logger) *server {
@@ -42,6 +43,7 @@ func newServer(cfg Config, st *store, accounts *accountsapi.Client, log *slog.Lo
 			metrics: st.metrics, log: log, complain: rate.Sometimes{Interval: complainEvery},
 		},
 		maxWaiting: cfg.MaxPendingRequests,
+		nonceAge:   cfg.NonceRetention,
 		metrics:    st.metrics,
 		log:        log,
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -83,6 +84,7 @@ func TestTheServiceIsReadyWithoutAccountsAndStopsWhenTold(t *testing.T) {
 		`pymessage_social_messages_refused_total{reason="not_friend"} 0`,
 		`pymessage_social_messages_stored_total 0`,
 		`pymessage_social_batch_messages_count 1`,
+		`pymessage_social_nonces_repeated_total 0`,
 		`pymessage_social_store_seconds_count{operation="send"} 1`,
 		`pymessage_social_account_lookups_total{outcome="failed"} 1`,
 		`pymessage_http_request_duration_seconds_count{code="2xx",method="POST",route="/internal/v1/messages/send"} 1`,
@@ -151,7 +153,8 @@ func TestTheDefaultsAreThoseOfTheDesign(t *testing.T) {
 		t.Fatal(err)
 	}
 	if cfg.ListenAddr != ":8080" || cfg.InternalAddr != ":8081" || cfg.OpsAddr != ":9090" ||
-		cfg.MessagePolicy != policyAnyone || cfg.MaxPendingRequests != 1000 || cfg.DatabaseConns != 16 {
+		cfg.MessagePolicy != policyAnyone || cfg.MaxPendingRequests != 1000 || cfg.DatabaseConns != 16 ||
+		cfg.NonceRetention != 7*24*time.Hour {
 		t.Errorf("the defaults are %+v", cfg)
 	}
 }
@@ -162,7 +165,7 @@ func TestAllWrongSettingsAreReportedAtOnceWithoutTheirValues(t *testing.T) {
 	var cfg Config
 	err := service.ParseSettings(&cfg, []string{
 		"INTERNAL_SECRET=hunter2", "DATABASE_URL=hunter2://%zz", "ACCOUNTS_URL=hunter2", "MESSAGE_POLICY=hunter2",
-		"DATABASE_CONNS=0", "MAX_PENDING_REQUESTS=many",
+		"DATABASE_CONNS=0", "MAX_PENDING_REQUESTS=many", "NONCE_RETENTION=59s",
 	})
 	if err == nil {
 		t.Fatal("no fault at all")
@@ -170,6 +173,7 @@ func TestAllWrongSettingsAreReportedAtOnceWithoutTheirValues(t *testing.T) {
 	for _, want := range []string{
 		"INTERNAL_SECRET must have at least 16", "DATABASE_URL is not", "ACCOUNTS_URL is not", "MESSAGE_POLICY must be anyone or friends",
 		"DATABASE_CONNS must be between 1 and 1000", "MAX_PENDING_REQUESTS is not a valid int",
+		"NONCE_RETENTION must be at least 1m0s",
 	} {
 		if !strings.Contains(err.Error(), "\n  "+want) {
 			t.Errorf("%q is not among the faults", want)

@@ -18,7 +18,8 @@ import (
 type server struct {
 	store      *store
 	directory  *directory
-	maxWaiting int // friend requests that may wait for one user's answer
+	maxWaiting int           // friend requests that may wait for one user's answer
+	nonceAge   time.Duration // from which a nonce is forgotten
 	metrics    *metrics
 	log        *slog.Logger
 }
@@ -44,7 +45,8 @@ func (s *server) send(ctx context.Context, b socialapi.Batch) (socialapi.BatchRe
 // judge refuses what needs no look at anything but the message.
 func judge(m socialapi.Message) socialapi.Refusal {
 	switch {
-	case !isID(m.Sender), !isText(m.Content), utf8.RuneCountInString(m.Content) > socialapi.MaxContent:
+	case !isID(m.Sender), !isText(m.Content), utf8.RuneCountInString(m.Content) > socialapi.MaxContent,
+		!isText(m.Nonce), len(m.Nonce) > socialapi.MaxNonce:
 		return socialapi.RefusedInvalid
 	case !isID(m.Recipient):
 		return socialapi.RefusedUnknown
@@ -109,37 +111,3 @@ func isID(user int) bool { return user >= minID && user <= maxID }
 
 // isText says whether Postgres can hold s: its texts have no NUL.
 func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
-
-// Lanes of gateways that are gone are forgotten after a day: no gateway repeats a
-// batch for as long as that.
-const (
-	laneIdle   = 24 * time.Hour
-	pruneEvery = time.Hour
-	pruneBatch = 1000 // lanes in one transaction, so that it is short
-)
-
-// pruneLanes forgets idle lanes, at once and then every hour, until ctx ends.
-func (s *server) pruneLanes(ctx context.Context) error {
-	tick := time.NewTicker(pruneEvery)
-	defer tick.Stop()
-	for {
-		if err := s.pruneIdleLanes(ctx, laneIdle, pruneBatch); err != nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "idle lanes not forgotten; tried again later", "err", err)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-func (s *server) pruneIdleLanes(ctx context.Context, idle time.Duration, batch int) error {
-	for {
-		pruned, err := s.store.pruneLanes(ctx, idle, batch)
-		s.metrics.lanesPruned.Add(float64(pruned))
-		if err != nil || pruned < batch {
-			return err
-		}
-	}
-}

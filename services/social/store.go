@@ -52,19 +52,20 @@ func Migrate(ctx context.Context, databaseURL string, log *slog.Logger) error {
 // unless they are defects.
 //
 // Every transaction takes its locks in the same order: the lane, the pair, the
-// inboxes by user. So there are no deadlocks.
+// nonces by sender and nonce, the inboxes by user. So there are no deadlocks.
 type store struct {
-	pool       *pgxpool.Pool
-	storeBatch string // the statement that stores a batch under the policy
-	metrics    *metrics
-	log        *slog.Logger
-	complain   rate.Sometimes
+	pool        *pgxpool.Pool
+	storeBatch  string // the statement that stores a batch under the policy
+	storeNonces string // the same of a batch with nonces
+	metrics     *metrics
+	log         *slog.Logger
+	complain    rate.Sometimes
 }
 
 func newStore(pool *pgxpool.Pool, policy string, m *metrics, log *slog.Logger) *store {
 	return &store{
-		pool: pool, storeBatch: storeBatchSQL(policy), metrics: m, log: log,
-		complain: rate.Sometimes{Interval: complainEvery},
+		pool: pool, storeBatch: storeBatchSQL(policy), storeNonces: storeNoncesSQL(policy),
+		metrics: m, log: log, complain: rate.Sometimes{Interval: complainEvery},
 	}
 }
 

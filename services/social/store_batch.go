@@ -27,18 +27,27 @@ const (
 		FOR UPDATE`
 )
 
-// storeBatchSQL is the one statement that stores a batch: $1 lane, $2 number, and
-// of the messages $3 senders, $4 recipients, $5 contents, $6 verdicts (0, or why
-// the message was refused already). The lane must be locked. It returns nothing
-// and does nothing when the lane has stored this batch, or a later one.
-//
-// The inboxes are locked in the order of their users, as INSERT takes them. The
-// last of a recipient's messages gets the new head as its seq, the one before it
-// one less.
+// storeBatchSQL is the one statement that stores a batch without nonces: $1 lane,
+// $2 number, and of the messages $3 senders, $4 recipients, $5 contents, $6
+// verdicts (0, or why the message was refused already). The lane must be locked.
+// It returns nothing and does nothing when the lane has stored this batch, or a
+// later one.
 func storeBatchSQL(policy string) string {
-	verdict := `m.verdict`
-	if policy == policyFriends {
-		verdict = `CASE
+	return `
+	WITH message AS (
+		SELECT m.place, m.sender, m.recipient, m.content, ` + verdictSQL(policy) + ` AS verdict
+		FROM unnest($3::integer[], $4::integer[], $5::text[], $6::smallint[])
+			WITH ORDINALITY AS m (sender, recipient, content, verdict, place)
+		WHERE (SELECT number FROM lanes WHERE lane = $1) < $2
+	)` + appendMessagesSQL
+}
+
+// verdictSQL is what policy makes of a message m that is not refused already.
+func verdictSQL(policy string) string {
+	if policy != policyFriends {
+		return `m.verdict`
+	}
+	return `CASE
 			WHEN m.verdict <> 0 OR m.sender = m.recipient THEN m.verdict
 			WHEN EXISTS (
 				SELECT FROM pairs
@@ -46,14 +55,15 @@ func storeBatchSQL(policy string) string {
 					AND high = greatest(m.sender, m.recipient)
 					AND state = ` + fmt.Sprint(stateFriends) + `) THEN 0
 			ELSE ` + fmt.Sprint(verdicts[socialapi.RefusedNotFriend]) + ` END`
-	}
-	return `
-	WITH message AS (
-		SELECT m.place, m.sender, m.recipient, m.content, ` + verdict + ` AS verdict
-		FROM unnest($3::integer[], $4::integer[], $5::text[], $6::smallint[])
-			WITH ORDINALITY AS m (sender, recipient, content, verdict, place)
-		WHERE (SELECT number FROM lanes WHERE lane = $1) < $2
-	), inbox AS (
+}
+
+// appendMessagesSQL goes on after WITH message: those with the verdict 0 become
+// events, and the lane keeps the result.
+//
+// The inboxes are locked in the order of their users, as INSERT takes them. The
+// last of a recipient's messages gets the new head as its seq, the one before it
+// one less.
+const appendMessagesSQL = `, inbox AS (
 		INSERT INTO inboxes AS i (user_id, head)
 		SELECT recipient, count(*)
 		FROM message
@@ -82,7 +92,6 @@ func storeBatchSQL(policy string) string {
 		updated_at = now()
 	WHERE lane = $1 AND number < $2
 	RETURNING results, updated_at`
-}
 
 // verdicts are the refusals as lanes.results has them, where a seq could be.
 var verdicts = map[socialapi.Refusal]int16{
@@ -98,6 +107,7 @@ type laneRow struct {
 	epoch     string
 	number    int64
 	results   []int64
+	firsts    map[int]socialapi.First // by place in the batch, from 1
 	updatedAt time.Time
 }
 
@@ -109,10 +119,13 @@ func (l *laneRow) answer() socialapi.BatchResult {
 		Results: make([]socialapi.Result, len(l.results)),
 	}
 	for i, seq := range l.results {
-		if seq > 0 {
-			out.Results[i].Seq = seq
-		} else {
+		if seq <= 0 {
 			out.Results[i].Refused = refusalOf(seq)
+			continue
+		}
+		out.Results[i].Seq = seq
+		if first, ok := l.firsts[i+1]; ok {
+			out.Results[i].First = &first
 		}
 	}
 	return out
@@ -156,7 +169,7 @@ func (s *store) send(ctx context.Context, b socialapi.Batch, refused []socialapi
 // for the lane.
 func (s *store) sendWhole(ctx context.Context, b socialapi.Batch, refused []socialapi.Refusal) (lane laneRow, stored bool, err error) {
 	var q pgx.Batch
-	queueLane(&q, b.Lane, &lane)
+	queueLane(&q, b, &lane)
 	s.queueStore(&q, b, refused, &lane, &stored)
 	err = s.pool.SendBatch(ctx, &q).Close()
 	return lane, stored, err
@@ -168,7 +181,7 @@ func (s *store) sendWhole(ctx context.Context, b socialapi.Batch, refused []soci
 func (s *store) sendSplit(ctx context.Context, b socialapi.Batch, refused []socialapi.Refusal) (lane laneRow, stored bool, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		var first pgx.Batch
-		queueLane(&first, b.Lane, &lane)
+		queueLane(&first, b, &lane)
 		if err := tx.SendBatch(ctx, &first).Close(); err != nil {
 			return err
 		}
@@ -227,64 +240,73 @@ func onlyRange(refused []socialapi.Refusal, from, to int) []socialapi.Refusal {
 	return out
 }
 
-// queueLane locks a lane, and makes it when it is new.
-func queueLane(q *pgx.Batch, name string, lane *laneRow) {
-	q.Queue(makeLaneSQL, name)
-	q.Queue(lockLaneSQL, name).QueryRow(row(&lane.number, &lane.results, &lane.updatedAt, &lane.epoch))
+// queueLane locks the lane of b, and makes it when it is new.
+func queueLane(q *pgx.Batch, b socialapi.Batch, lane *laneRow) {
+	q.Queue(makeLaneSQL, b.Lane)
+	if hasNonces(b) {
+		q.Queue(lockLaneOfNoncesSQL, b.Lane).QueryRow(
+			row(&lane.number, &lane.results, &lane.updatedAt, &lane.epoch, &lane.firsts))
+		return
+	}
+	q.Queue(lockLaneSQL, b.Lane).QueryRow(row(&lane.number, &lane.results, &lane.updatedAt, &lane.epoch))
 }
 
 // queueStore stores b if its lane, which must be locked, did not do so before.
 func (s *store) queueStore(q *pgx.Batch, b socialapi.Batch, refused []socialapi.Refusal, lane *laneRow, stored *bool) {
 	c := columnsOf(b.Messages, refused)
-	query := q.Queue(s.storeBatch, b.Lane, b.Number, c.senders, c.recipients, c.contents, c.verdicts)
-	query.QueryRow(func(r pgx.Row) error {
+	statement, args := s.storeBatch, []any{b.Lane, b.Number, c.senders, c.recipients, c.contents, c.verdicts}
+	if c.hasNonces {
+		statement, args = s.storeNonces, append(args, c.nonces)
+	}
+	q.Queue(statement, args...).QueryRow(func(r pgx.Row) error {
 		err := r.Scan(&lane.results, &lane.updatedAt)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
 		if err == nil {
-			lane.number, *stored = b.Number, true
+			lane.number, lane.firsts, *stored = b.Number, nil, true
 		}
 		return err
 	})
+	if c.hasNonces {
+		queueNonces(q, b, c, lane)
+	}
 }
 
-// columns are the messages of a batch as the statement takes them.
+// columns are the messages of a batch as the statements take them.
 type columns struct {
 	senders, recipients []int32
 	contents            []string
 	verdicts            []int16
+
+	hasNonces bool
+	nonces    []string
+	connected []bool
 }
 
 // columnsOf leaves blank what is refused: Postgres might not even read it.
 func columnsOf(messages []socialapi.Message, refused []socialapi.Refusal) columns {
 	n := len(messages)
-	c := columns{make([]int32, n), make([]int32, n), make([]string, n), make([]int16, n)}
+	c := columns{
+		senders: make([]int32, n), recipients: make([]int32, n), contents: make([]string, n), verdicts: make([]int16, n),
+	}
 	for i, m := range messages {
 		if refused[i] != "" {
 			c.verdicts[i] = verdicts[refused[i]]
 			continue
 		}
 		c.senders[i], c.recipients[i], c.contents[i] = int32(m.Sender), int32(m.Recipient), m.Content
+		if m.Nonce != "" {
+			c.addNonce(i, m)
+		}
 	}
 	return c
 }
 
-// pruneLanes forgets up to limit lanes that have been idle for longer than idle,
-// and says how many. A lane that comes back after all begins anew with whatever
-// number it has reached.
-func (s *store) pruneLanes(ctx context.Context, idle time.Duration, limit int) (pruned int, err error) {
-	err = s.do(ctx, "prune_lanes", func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, `
-			DELETE FROM lanes
-			WHERE lane IN (
-				SELECT lane
-				FROM lanes
-				WHERE updated_at < now() - $1::interval
-				LIMIT $2
-				FOR UPDATE SKIP LOCKED)`, idle, limit)
-		pruned = int(tag.RowsAffected())
-		return err
-	})
-	return pruned, err
+func (c *columns) addNonce(i int, m socialapi.Message) {
+	if !c.hasNonces {
+		n := len(c.senders)
+		c.hasNonces, c.nonces, c.connected = true, make([]string, n), make([]bool, n)
+	}
+	c.nonces[i], c.connected[i] = m.Nonce, m.Connected
 }

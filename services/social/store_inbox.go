@@ -10,6 +10,17 @@ import (
 	"pymessage/services/social/socialapi"
 )
 
+// newEpoch says that the log is not the one that seqs were given of so far. It is
+// read with every answer, never remembered: the next answer of every pod has it.
+func (s *store) newEpoch(ctx context.Context) (epoch string, err error) {
+	err = s.do(ctx, "new_epoch", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, `
+			UPDATE log SET epoch = gen_random_uuid()::text
+			RETURNING epoch`).Scan(&epoch)
+	})
+	return epoch, err
+}
+
 // open tells where a user's inbox stands. A user who is not known yet has an
 // empty one.
 func (s *store) open(ctx context.Context, user int) (out socialapi.Opening, err error) {
@@ -88,11 +99,11 @@ func (s *store) heads(ctx context.Context, users []int) (out socialapi.Heads, er
 	return out, err
 }
 
-// setPositions moves positions forward, never back, and never beyond the head.
-// They are locked in the order of their users.
-func (s *store) setPositions(ctx context.Context, positions []socialapi.UserSeq) error {
-	users, seqs := make([]int, len(positions)), make([]int64, len(positions))
-	for i, p := range positions {
+// setPositions moves positions forward, never back, and never beyond the head;
+// those of another epoch not at all. They are locked in the order of their users.
+func (s *store) setPositions(ctx context.Context, r socialapi.PositionsRequest) error {
+	users, seqs := make([]int, len(r.Positions)), make([]int64, len(r.Positions))
+	for i, p := range r.Positions {
 		users[i], seqs[i] = p.User, p.Seq
 	}
 	return s.do(ctx, "set_positions", func(ctx context.Context) error {
@@ -101,10 +112,11 @@ func (s *store) setPositions(ctx context.Context, positions []socialapi.UserSeq)
 			SELECT user_id, max(least(given.seq, i.head))
 			FROM unnest($1::integer[], $2::bigint[]) AS given (user_id, seq)
 			JOIN inboxes i USING (user_id)
+			WHERE $3 IN ('', (SELECT epoch FROM log))
 			GROUP BY user_id
 			ORDER BY user_id
 			ON CONFLICT (user_id) DO UPDATE SET seq = excluded.seq
-			WHERE p.seq < excluded.seq`, users, seqs)
+			WHERE p.seq < excluded.seq`, users, seqs, r.Epoch)
 		return err
 	})
 }

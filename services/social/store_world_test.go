@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,7 +46,7 @@ func newWorldAt(t testing.TB, url string, change ...func(*Config)) *world {
 	w := &world{t: t, accounts: newFakeAccounts(t)}
 	w.cfg = Config{
 		DatabaseURL: service.Secret(url), DatabaseConns: 12, AccountsURL: w.accounts.url,
-		MessagePolicy: policyAnyone, MaxPendingRequests: 1000,
+		MessagePolicy: policyAnyone, MaxPendingRequests: 1000, NonceRetention: 168 * time.Hour,
 	}
 	for _, f := range change {
 		f(&w.cfg)

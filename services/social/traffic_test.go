@@ -45,7 +45,11 @@ func (tr *traffic) lane(ctx context.Context, which int) error {
 		for range random.IntN(40) + 1 {
 			next++
 			from, to := twoOf(random, tr.users)
-			b.Messages = append(b.Messages, message(from, to, fmt.Sprintf("%s %08d", name, next)))
+			m := message(from, to, fmt.Sprintf("%s %08d", name, next))
+			if which%2 == 0 && random.IntN(2) == 0 {
+				m.Nonce = m.Content
+			}
+			b.Messages = append(b.Messages, m)
 		}
 		out, err := tr.untilAnswered(ctx, b)
 		if err != nil {
@@ -126,6 +130,7 @@ func (tr *traffic) check() {
 			tr.w.t.Errorf("inbox of %d (-answered +stored):\n%s", user, diff)
 		}
 	}
+	tr.w.checkNonces()
 }
 
 func newTraffic(w *world, users, batches int) *traffic {
@@ -176,7 +181,7 @@ func (w *world) meddle(ctx context.Context, random *rand.Rand, users []int, sum 
 		if err := w.act(ctx, sum, actor, user, actions[random.IntN(len(actions))]); err != nil {
 			return err
 		}
-		if err := w.client.SetPositions(ctx, randomPositions(random, users, 5)); err != nil {
+		if err := w.client.SetPositions(ctx, socialapi.PositionsRequest{Positions: randomPositions(random, users, 5)}); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -14,23 +15,24 @@ type Request struct {
 	Pin      string
 	User     int64 // the other user: recipient of send_msg, user of the friend requests
 	Content  string
+
+	// Version 2.
+	Ref   string // JSON, to come back in the answer; of any request
+	Nonce string // of send_msg; may be empty
+	Token string // of resume
+	Since int64  // of resume
+	Epoch string // of resume
+	Seq   int64  // of ack
 }
-
-// Error is why a frame is not a valid request, in the words of the protocol.
-type Error string
-
-func (e Error) Error() string { return string(e) }
-
-// BadRequest is the error "bad request: WHY".
-func BadRequest(why string) Error { return Error("bad request: " + why) }
 
 // fields are the members of a frame's object, not decoded yet. Names are matched
 // exactly; of a doubled name the last counts.
 type fields map[string]json.RawMessage
 
-// Decode reads a text frame. The error is an Error. Where the frame is wrong but
-// its type is known, the request carries that type all the same.
-func Decode(frame []byte) (Request, error) {
+// Decode reads a text frame of a version. The error is an Error. Where the frame is
+// wrong but its type is known, the request carries that type, and its ref, all the
+// same.
+func Decode(frame []byte, v Version) (Request, error) {
 	if !utf8.Valid(frame) {
 		return Request{}, BadRequest("frame is not valid UTF-8")
 	}
@@ -38,24 +40,34 @@ func Decode(frame []byte) (Request, error) {
 	if err := json.Unmarshal(frame, &f); err != nil || f == nil {
 		return Request{}, BadRequest("frame is not a JSON object")
 	}
-	var t Type
-	if json.Unmarshal(f["type"], &t) != nil {
-		return Request{}, Error(ErrEndpointNotFound)
+	var req Request
+	if v == V2 {
+		if err := f.ref(&req); err != nil {
+			return req, err
+		}
 	}
-	return decodeArguments(t, f)
+	var t Type
+	if json.Unmarshal(f["type"], &t) != nil || !slices.Contains(Types(v), t) {
+		return req, ErrEndpointNotFound
+	}
+	req.Type = t
+	err := f.arguments(&req)
+	if err == nil && v == V2 && t == SendMsg {
+		err = f.nonce(&req)
+	}
+	return req, err
 }
 
-func decodeArguments(t Type, f fields) (req Request, err error) {
-	req.Type = t
-	switch t {
-	case GetFriends:
+// arguments reads those of the request's type.
+func (f fields) arguments(req *Request) (err error) {
+	switch req.Type {
 	case Login:
-		if !f.credentials(&req) {
-			err = Error(ErrAccNotFound)
+		if !f.credentials(req) {
+			err = ErrAccNotFound
 		}
 	case CreateAcc:
-		if !f.credentials(&req) {
-			err = Error(ErrCreateFailed)
+		if !f.credentials(req) {
+			err = ErrCreateFailed
 		}
 	case SendMsg:
 		if req.User, err = f.id("recipient"); err == nil {
@@ -63,10 +75,12 @@ func decodeArguments(t Type, f fields) (req Request, err error) {
 		}
 	case RequestFriend, AddFriend, DenyFriend:
 		req.User, err = f.id("user")
-	default:
-		return Request{}, Error(ErrEndpointNotFound)
+	case Resume:
+		err = f.resume(req)
+	case Ack:
+		req.Seq, err = f.seq("seq")
 	}
-	return req, err
+	return err
 }
 
 // maxIDDigits bounds what is read as an id. Real ids have 8 digits; longer numbers

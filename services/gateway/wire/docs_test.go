@@ -21,6 +21,16 @@ func protocol(t *testing.T) string {
 	return string(text)
 }
 
+// allErrors are those of version 1.
+func allErrors() []wire.Error {
+	return []wire.Error{
+		wire.NotConnected(1), wire.NotFriend(1), wire.RequestFailed(1), wire.NoRequest(1), wire.AddFailed(1), wire.DenyFailed(1),
+		wire.ErrAccNotFound, wire.ErrUsernameTaken, wire.ErrCreateFailed, wire.ErrSendFailed, wire.ErrFriendsFailed,
+		wire.ErrEndpointNotFound, wire.ErrNotLoggedIn, wire.ErrAlreadyLoggedIn, wire.ErrTooManyAttempts,
+		wire.ErrTooManyRequests, wire.ErrUnavailable, wire.BadRequest("WHY"),
+	}
+}
+
 func TestTheDocumentHasEveryFrameThatThereIs(t *testing.T) {
 	t.Parallel()
 
@@ -29,13 +39,17 @@ func TestTheDocumentHasEveryFrameThatThereIs(t *testing.T) {
 		string(wire.LoginResp(1)), string(wire.CreateAccResp(1)), string(wire.SendResp),
 		string(wire.FriendsResp([]wire.Friend{{Username: "NAME", ID: 1}})),
 		string(wire.RequestResp), string(wire.AddResp), string(wire.DenyResp),
-		string(wire.ErrorResp("TEXT")), string(wire.MessageEvent(1, "TEXT")), string(wire.FriendRequestEvent(1)),
-		wire.NotConnected(1), wire.NotFriend(1), wire.RequestFailed(1), wire.NoRequest(1), wire.AddFailed(1), wire.DenyFailed(1),
-		wire.ErrAccNotFound, wire.ErrUsernameTaken, wire.ErrCreateFailed, wire.ErrSendFailed, wire.ErrFriendsFailed,
-		wire.ErrEndpointNotFound, wire.ErrNotLoggedIn, wire.ErrAlreadyLoggedIn, wire.ErrTooManyAttempts,
-		wire.ErrTooManyRequests, wire.ErrUnavailable, wire.BadRequest("WHY").Error(),
+		string(wire.ErrorResp(wire.V1, wire.Error{Text: "TEXT"})), string(wire.MessageEvent(1, "TEXT")), string(wire.FriendRequestEvent(1)),
+	}
+	for _, e := range allErrors() {
+		frames = append(frames, e.Text)
 	}
 	doc := protocol(t)
+	for _, e := range append(allErrors(), wire.ErrSessionOver) {
+		if row := fmt.Sprintf("| `%s` | `%s`", e.Code, placeholders.Replace(e.Text)); !strings.Contains(doc, row) {
+			t.Errorf("docs/protocol.md lacks %s", row)
+		}
+	}
 	for _, frame := range frames {
 		if want := "`" + placeholders.Replace(frame) + "`"; !strings.Contains(doc, want) {
 			t.Errorf("docs/protocol.md lacks %s", want)
@@ -53,21 +67,51 @@ func TestTheDocumentHasEveryFrameThatThereIs(t *testing.T) {
 	}
 }
 
+func TestTheDocumentHasEveryFrameOfVersion2(t *testing.T) {
+	t.Parallel()
+
+	placeholders := strings.NewReplacer(`"NAME"`, "NAME", `"TEXT"`, "TEXT", `"T"`, "TOKEN", `"E"`, "EPOCH", `"1-2"`, "EVENT",
+		`:1,`, ":ID,", `:2,`, ":SEQ,", `:2}`, ":SEQ}", ":3,", ":MS,", ":3}", ":MS}")
+	place := wire.Place{Seq: 2, ID: wire.EventID(1, 2), SentAt: 3}
+	session := wire.Session{ID: 1, Token: "T", ExpiresAt: 3, Seq: 2, Epoch: "E"}
+	resumed := session
+	resumed.Token = ""
+	doc := protocol(t)
+	for _, frame := range [][]byte{
+		wire.SessionResp(wire.Login, session), wire.SessionResp(wire.CreateAcc, session), wire.SessionResp(wire.Resume, resumed),
+		wire.LogoutResp, wire.AckResp(2), wire.SendResp2(wire.StatusSuccess, "1-2", 3),
+		wire.MessageEvent2(1, "TEXT", place), wire.FriendRequestEvent2(1, place),
+		wire.SyncedEvent(2), wire.HeartbeatEvent(2), wire.ResyncEvent(2, 2, "E"),
+	} {
+		if want := "`" + placeholders.Replace(placeholders.Replace(string(frame))) + "`"; !strings.Contains(doc, want) {
+			t.Errorf("docs/protocol.md lacks %s", want)
+		}
+	}
+}
+
 func TestTheDocumentedRequestsAreThoseThatDecode(t *testing.T) {
 	t.Parallel()
 
-	values := strings.NewReplacer("NAME", `"bob"`, "PIN", `"1234"`, "ID", "12345678", "TEXT", `"hi"`)
-	documented := map[wire.Type]bool{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `(\\{[^`]*\\})` \\| `\\{").FindAllStringSubmatch(protocol(t), -1) {
-		req, err := wire.Decode([]byte(values.Replace(row[1])))
-		if err != nil {
-			t.Errorf("%s: %v", row[1], err)
+	one, two, _ := strings.Cut(protocol(t), "\n## Version 2\n")
+	for v, section := range map[wire.Version]string{wire.V1: one, wire.V2: one + two} {
+		documented := map[wire.Type]bool{}
+		for _, row := range regexp.MustCompile("(?m)^\\| `(\\{[^`]*\\})` \\| `\\{").FindAllStringSubmatch(section, -1) {
+			req, err := wire.Decode([]byte(example(row[1])), v)
+			if err != nil {
+				t.Errorf("%s: %v", row[1], err)
+			}
+			documented[req.Type] = true
 		}
-		documented[req.Type] = true
-	}
-	for _, want := range wire.Types {
-		if !documented[want] {
-			t.Errorf("docs/protocol.md lacks the request %s", want)
+		for _, want := range wire.Types(v) {
+			if !documented[want] {
+				t.Errorf("docs/protocol.md lacks the request %s", want)
+			}
 		}
 	}
+}
+
+// example puts values in the place of the placeholders of a documented request.
+func example(frame string) string {
+	return strings.NewReplacer(":NAME", `:"bob"`, ":PIN", `:"1234"`, ":ID", ":12345678", ":TEXT", `:"hi"`, ":TOKEN", `:"t"`,
+		":EPOCH", `:"e"`, ":SEQ", ":7", ":NONCE", `:"n"`).Replace(frame)
 }

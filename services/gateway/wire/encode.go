@@ -60,11 +60,17 @@ func MessageEvent(sender int, content string) []byte {
 }
 
 // ErrorResp answers a request that failed.
-func ErrorResp(message string) []byte {
-	return encode(struct {
-		Type  string `json:"type"`
-		Error string `json:"error"`
-	}{"error", message})
+func ErrorResp(v Version, e Error) []byte {
+	out := struct {
+		Type       string `json:"type"`
+		Error      string `json:"error"`
+		Code       Code   `json:"code,omitempty"`
+		RetryAfter int64  `json:"retry_after_ms,omitempty"`
+	}{Type: "error", Error: e.Text}
+	if v == V2 {
+		out.Code, out.RetryAfter = e.Code, e.RetryAfter.Milliseconds()
+	}
+	return encode(out)
 }
 
 // encode writes v without escaping <, > and &, which are plain text to us.
@@ -76,28 +82,4 @@ func encode(v any) []byte {
 		panic(err) // strings and numbers always encode
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-}
-
-// The errors whose text names the other user.
-
-// NotConnected answers send_msg to a user who is not there.
-func NotConnected(user int64) string { return named("", user, " is not connected to the network") }
-
-// NotFriend answers send_msg under the policy that only friends may write.
-func NotFriend(user int64) string { return named("", user, " is not your friend") }
-
-// RequestFailed answers request_friend.
-func RequestFailed(user int64) string { return named("failed to send friend request to ", user, "") }
-
-// NoRequest answers add_friend and deny_friend where there is nothing to answer.
-func NoRequest(user int64) string { return named("no friend request from ", user, "") }
-
-// AddFailed answers add_friend when the store is down.
-func AddFailed(user int64) string { return named("failed to add friend ", user, "") }
-
-// DenyFailed answers deny_friend when the store is down.
-func DenyFailed(user int64) string { return named("failed to deny friend ", user, "") }
-
-func named(before string, user int64, after string) string {
-	return before + strconv.FormatInt(user, 10) + after
 }

@@ -1,5 +1,5 @@
-// Package wire is the socket protocol, version 1: the frames that clients send
-// and get, byte for byte. See docs/protocol.md. It imports nothing of ours, so
+// Package wire is the socket protocol, versions 1 and 2: the frames that clients
+// send and get, byte for byte. See docs/protocol.md. It imports nothing of ours, so
 // that it can be read alone.
 //
 //	client                               server
@@ -10,42 +10,51 @@
 //	                              ◀──    its answer or error, in the order of requests
 package wire
 
+// Version is the protocol that a socket speaks.
+type Version int
+
+// The versions. A client asks for the second by the WebSocket subprotocol
+// Subprotocol2; without it a socket is version 1 and sees nothing of the second.
+const (
+	V1 Version = 1
+	V2 Version = 2
+
+	Subprotocol2 = "pymessage.v2"
+)
+
 // Type is the type of a request.
 type Type string
 
-// The requests of version 1.
+// The requests.
 const (
 	Login         Type = "login"          // username, pin
 	CreateAcc     Type = "create_acc"     // username, pin
-	SendMsg       Type = "send_msg"       // recipient, content
+	SendMsg       Type = "send_msg"       // recipient, content; version 2: nonce
 	GetFriends    Type = "get_friends"    // nothing
 	RequestFriend Type = "request_friend" // user
 	AddFriend     Type = "add_friend"     // user
 	DenyFriend    Type = "deny_friend"    // user
+
+	Resume Type = "resume" // version 2: token, since, epoch
+	Logout Type = "logout" // version 2: nothing
+	Ack    Type = "ack"    // version 2: seq
 )
 
-// Types lists the requests of version 1.
-var Types = []Type{Login, CreateAcc, SendMsg, GetFriends, RequestFriend, AddFriend, DenyFriend}
+// Types lists the requests of a version.
+func Types(v Version) []Type {
+	types := []Type{Login, CreateAcc, SendMsg, GetFriends, RequestFriend, AddFriend, DenyFriend}
+	if v == V2 {
+		types = append(types, Resume, Logout, Ack)
+	}
+	return types
+}
 
 // Limits of frames and their fields.
 const (
 	MaxFrame   = 64 << 10 // bytes of a frame that a client may send
 	MaxContent = 4096     // code points of a message
-)
-
-// The messages of errors whose text does not depend on the request.
-const (
-	ErrAccNotFound      = "acc not found"
-	ErrUsernameTaken    = "username is taken"
-	ErrCreateFailed     = "failed to create account"
-	ErrSendFailed       = "failed to send message"
-	ErrFriendsFailed    = "failed to get friends"
-	ErrEndpointNotFound = "endpoint not found"
-	ErrNotLoggedIn      = "not logged in"
-	ErrAlreadyLoggedIn  = "already logged in"
-	ErrTooManyAttempts  = "too many attempts, try again later"
-	ErrTooManyRequests  = "too many requests, slow down"
-	ErrUnavailable      = "service unavailable, try again"
+	MaxNonce   = 64       // bytes of a nonce, version 2
+	MaxRef     = 64       // bytes of a ref as it is written, version 2
 )
 
 // CloseCode tells a client why its socket was closed. With 4000 to 4499 it should
@@ -59,7 +68,8 @@ const (
 	CloseNoHeartbeat CloseCode = 4001 // no sign of life within heartbeat and patience
 	CloseBadFrames   CloseCode = 4500 // a hundred frames in a row that were not valid
 	CloseTooMany     CloseCode = 4501 // the account has too many sockets open already
+	CloseSessionOver CloseCode = 4502 // the session was ended: its token is of no use any more
 )
 
 // CloseCodes lists the close codes that a gateway uses.
-var CloseCodes = []CloseCode{CloseRestart, CloseNoLogin, CloseNoHeartbeat, CloseBadFrames, CloseTooMany}
+var CloseCodes = []CloseCode{CloseRestart, CloseNoLogin, CloseNoHeartbeat, CloseBadFrames, CloseTooMany, CloseSessionOver}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func TestDecodeReadsEveryRequest(t *testing.T) {
 		t.Run(frame, func(t *testing.T) {
 			t.Parallel()
 
-			got, err := wire.Decode([]byte(frame))
+			got, err := wire.Decode([]byte(frame), wire.V1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +95,7 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		t.Run(frame[:min(len(frame), 60)], func(t *testing.T) {
 			t.Parallel()
 
-			_, err := wire.Decode([]byte(frame))
+			_, err := wire.Decode([]byte(frame), wire.V1)
 			if err == nil || err.Error() != want {
 				t.Fatalf("got %v, want %s", err, want)
 			}
@@ -106,7 +107,7 @@ func TestContentOfTheFullLengthIsTaken(t *testing.T) {
 	t.Parallel()
 
 	content := strings.Repeat("☃", wire.MaxContent)
-	req, err := wire.Decode([]byte(`{"type":"send_msg","recipient":12345678,"content":"` + content + `"}`))
+	req, err := wire.Decode([]byte(`{"type":"send_msg","recipient":12345678,"content":"`+content+`"}`), wire.V1)
 	if err != nil || req.Content != content {
 		t.Fatal(err)
 	}
@@ -127,12 +128,12 @@ func TestEncodedFramesAreByteForByteTheProtocol(t *testing.T) {
 		{string(wire.DenyResp), `{"type":"deny_resp","status":"success"}`},
 		{string(wire.FriendRequestEvent(12345678)), `{"type":"friend_request","user":12345678}`},
 		{string(wire.MessageEvent(12345678, `<b>&"☃`)), `{"type":"message","sender":12345678,"content":"<b>&\"☃"}`},
-		{string(wire.ErrorResp(wire.NotConnected(12345678))), `{"type":"error","error":"12345678 is not connected to the network"}`},
-		{string(wire.ErrorResp(wire.NotFriend(12345678))), `{"type":"error","error":"12345678 is not your friend"}`},
-		{string(wire.ErrorResp(wire.RequestFailed(1))), `{"type":"error","error":"failed to send friend request to 1"}`},
-		{string(wire.ErrorResp(wire.NoRequest(1))), `{"type":"error","error":"no friend request from 1"}`},
-		{string(wire.ErrorResp(wire.AddFailed(1))), `{"type":"error","error":"failed to add friend 1"}`},
-		{string(wire.ErrorResp(wire.DenyFailed(1))), `{"type":"error","error":"failed to deny friend 1"}`},
+		{string(wire.ErrorResp(wire.V1, wire.NotConnected(12345678))), `{"type":"error","error":"12345678 is not connected to the network"}`},
+		{string(wire.ErrorResp(wire.V1, wire.NotFriend(12345678))), `{"type":"error","error":"12345678 is not your friend"}`},
+		{string(wire.ErrorResp(wire.V1, wire.RequestFailed(1))), `{"type":"error","error":"failed to send friend request to 1"}`},
+		{string(wire.ErrorResp(wire.V1, wire.NoRequest(1))), `{"type":"error","error":"no friend request from 1"}`},
+		{string(wire.ErrorResp(wire.V1, wire.AddFailed(1))), `{"type":"error","error":"failed to add friend 1"}`},
+		{string(wire.ErrorResp(wire.V1, wire.DenyFailed(1))), `{"type":"error","error":"failed to deny friend 1"}`},
 	}
 	for _, tt := range tests {
 		if tt.got != tt.want {
@@ -152,27 +153,104 @@ func FuzzDecode(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
+	f.Add([]byte(`{"type":"resume","token":"t","since":7,"epoch":"e","ref":"r\u00e9"}`))
+	f.Add([]byte(`{"type":"ack","seq":99999999999999999999,"ref":-1.5e3}`))
 	f.Fuzz(func(t *testing.T, frame []byte) {
-		req, err := wire.Decode(frame)
-		var protocol wire.Error
-		if err != nil {
-			if !errors.As(err, &protocol) || protocol == "" {
-				t.Fatalf("not a protocol error: %#v", err)
+		for _, v := range []wire.Version{wire.V1, wire.V2} {
+			req, err := wire.Decode(frame, v)
+			if err != nil {
+				checkError(t, v, req, err)
+				continue
 			}
-			if !json.Valid(wire.ErrorResp(err.Error())) {
-				t.Fatalf("error frame of %q is not JSON", err)
-			}
-			return
-		}
-		if req.User < 0 || strings.ContainsRune(req.Content, 0) || len([]rune(req.Content)) > wire.MaxContent {
-			t.Fatalf("accepted %+v", req)
-		}
-		if req.Type == wire.SendMsg {
-			event := wire.MessageEvent(12345678, req.Content)
-			var back struct{ Content string }
-			if json.Unmarshal(event, &back) != nil || back.Content != req.Content || bytes.ContainsRune(event, '\n') {
-				t.Fatalf("content does not survive: %q", event)
-			}
+			checkRequest(t, v, req)
 		}
 	})
+}
+
+func checkError(t *testing.T, v wire.Version, req wire.Request, err error) {
+	var protocol wire.Error
+	if !errors.As(err, &protocol) || protocol.Text == "" || protocol.Code == "" {
+		t.Fatalf("not a protocol error: %#v", err)
+	}
+	if frame := wire.WithRef(wire.ErrorResp(v, protocol), req.Ref); !json.Valid(frame) {
+		t.Fatalf("error frame is not JSON: %s", frame)
+	}
+}
+
+func checkRequest(t *testing.T, v wire.Version, req wire.Request) {
+	if req.User < 0 || strings.ContainsRune(req.Content, 0) || len([]rune(req.Content)) > wire.MaxContent ||
+		!slices.Contains(wire.Types(v), req.Type) || req.Seq < 0 || req.Since < 0 || len(req.Nonce) > wire.MaxNonce {
+		t.Fatalf("accepted %+v", req)
+	}
+	if v == wire.V1 && (req.Ref != "" || req.Nonce != "") {
+		t.Fatalf("version 1 sees version 2: %+v", req)
+	}
+	if req.Type == wire.SendMsg {
+		event := wire.MessageEvent(12345678, req.Content)
+		var back struct{ Content string }
+		if json.Unmarshal(event, &back) != nil || back.Content != req.Content || bytes.ContainsRune(event, '\n') {
+			t.Fatalf("content does not survive: %q", event)
+		}
+	}
+}
+
+func TestVersion2ReadsWhatItAdds(t *testing.T) {
+	t.Parallel()
+
+	tests := map[string]wire.Request{
+		`{"type":"resume","token":"t","since":7,"epoch":"e","ref":1}`: {Type: wire.Resume, Token: "t", Since: 7, Epoch: "e", Ref: "1"},
+		`{"type":"ack","seq":9}`:         {Type: wire.Ack, Seq: 9},
+		`{"type":"logout","ref":"a\"b"}`: {Type: wire.Logout, Ref: `"a\"b"`},
+		`{"type":"send_msg","recipient":12345678,"content":"c","nonce":"n","ref":-1.5}`: {Type: wire.SendMsg, User: 12345678, Content: "c", Nonce: "n", Ref: "-1.5"},
+	}
+	for frame, want := range tests {
+		got, err := wire.Decode([]byte(frame), wire.V2)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v\n%s", frame, err, diff)
+		}
+	}
+	for _, frame := range []string{
+		`{"type":"ack"}`, `{"type":"ack","seq":"9"}`, `{"type":"ack","seq":-1}`, `{"type":"ack","seq":1.0}`, `{"type":"ack","seq":9223372036854775808}`,
+		`{"type":"resume","token":"t","since":1}`, `{"type":"resume","since":1,"epoch":"e"}`, `{"type":"resume","token":1,"since":1,"epoch":"e"}`,
+		`{"type":"logout","ref":{}}`, `{"type":"logout","ref":null}`, `{"type":"logout","ref":"` + strings.Repeat("r", 64) + `"}`,
+		`{"type":"send_msg","recipient":12345678,"content":"c","nonce":""}`, `{"type":"send_msg","recipient":12345678,"content":"c","nonce":5}`,
+		`{"type":"send_msg","recipient":12345678,"content":"c","nonce":"` + strings.Repeat("n", 65) + `"}`,
+	} {
+		_, err := wire.Decode([]byte(frame), wire.V2)
+		if err == nil || !strings.HasPrefix(err.Error(), "bad request: ") {
+			t.Errorf("%s: %v", frame, err)
+		}
+	}
+}
+
+func TestVersion2FramesAreByteForByteTheProtocol(t *testing.T) {
+	t.Parallel()
+
+	place := wire.Place{Seq: 7, ID: wire.EventID(12345678, 7), SentAt: 1700000000123}
+	session := wire.Session{ID: 12345678, Token: "t", ExpiresAt: 1700000000123, Seq: 7, Epoch: "e"}
+	resumed := session
+	resumed.Token = ""
+	tests := []struct{ got, want string }{
+		{string(wire.SessionResp(wire.Login, session)), `{"type":"resp","id":12345678,"token":"t","expires_at":1700000000123,"seq":7,"epoch":"e"}`},
+		{string(wire.SessionResp(wire.CreateAcc, session)), `{"type":"create_acc_resp","id":12345678,"token":"t","expires_at":1700000000123,"seq":7,"epoch":"e"}`},
+		{string(wire.SessionResp(wire.Resume, resumed)), `{"type":"resume_resp","id":12345678,"expires_at":1700000000123,"seq":7,"epoch":"e"}`},
+		{string(wire.LogoutResp), `{"type":"logout_resp","status":"success"}`},
+		{string(wire.AckResp(7)), `{"type":"ack_resp","seq":7}`},
+		{string(wire.SendResp2(wire.StatusQueued, "12345678-7", 1700000000123)), `{"type":"send_resp","status":"queued","id":"12345678-7","sent_at":1700000000123}`},
+		{string(wire.MessageEvent2(87654321, "<hi>", place)), `{"type":"message","sender":87654321,"content":"<hi>","seq":7,"id":"12345678-7","sent_at":1700000000123}`},
+		{string(wire.FriendRequestEvent2(87654321, place)), `{"type":"friend_request","user":87654321,"seq":7,"id":"12345678-7","sent_at":1700000000123}`},
+		{string(wire.HeartbeatEvent(7)), `{"type":"heartbeat","seq":7}`},
+		{string(wire.SyncedEvent(7)), `{"type":"synced","seq":7}`},
+		{string(wire.ResyncEvent(3, 7, "e")), `{"type":"resync","oldest":3,"seq":7,"epoch":"e"}`},
+		{string(wire.ErrorResp(wire.V2, wire.ErrNotLoggedIn)), `{"type":"error","error":"not logged in","code":"not_logged_in"}`},
+		{string(wire.ErrorResp(wire.V2, wire.ErrUnavailable)), `{"type":"error","error":"service unavailable, try again","code":"unavailable","retry_after_ms":1000}`},
+		{string(wire.WithRef(wire.SendResp, `"r"`)), `{"type":"send_resp","status":"success","ref":"r"}`},
+		{string(wire.WithRef(wire.SendResp, ``)), `{"type":"send_resp","status":"success"}`},
+		{string(wire.SendResp), `{"type":"send_resp","status":"success"}`}, // WithRef must not change it
+	}
+	for _, tt := range tests {
+		if tt.got != tt.want {
+			t.Errorf("got %s, want %s", tt.got, tt.want)
+		}
+	}
 }

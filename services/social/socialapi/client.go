@@ -46,8 +46,8 @@ func (c *Client) Heads(ctx context.Context, users []int) (Heads, error) {
 }
 
 // SetPositions stores delivered positions.
-func (c *Client) SetPositions(ctx context.Context, positions []UserSeq) error {
-	return c.http.Post(ctx, PathPositions, PositionsRequest{positions}, nil)
+func (c *Client) SetPositions(ctx context.Context, r PositionsRequest) error {
+	return c.http.Post(ctx, PathPositions, r, nil)
 }
 
 // Friends lists a user's friends.

@@ -24,6 +24,7 @@ const (
 	MaxPage     = 1000  // events in one Page
 	MaxContent  = 4096  // code points of a message, section 3 of the protocol
 	MaxLaneName = 64    // bytes
+	MaxNonce    = 64    // bytes
 )
 
 // Batch is what a lane of a gateway sends at once. A lane numbers its batches 1,
@@ -41,6 +42,13 @@ type Message struct {
 	Sender    int    `json:"sender"`
 	Recipient int    `json:"recipient"`
 	Content   string `json:"content"`
+	// Nonce, where it is not empty, makes the same send of the same sender one
+	// message however often and through whichever gateway it comes. It is a text of
+	// at most MaxNonce bytes. What was refused may be sent again with the same nonce.
+	Nonce string `json:"nonce,omitempty"`
+	// Connected says whether the recipient was connected. It is kept with the nonce,
+	// so that a repetition gets the same answer.
+	Connected bool `json:"connected,omitempty"`
 }
 
 // BatchResult answers a Batch: one Result for each message, in order.
@@ -54,6 +62,17 @@ type BatchResult struct {
 type Result struct {
 	Seq     int64   `json:"seq,omitempty"`
 	Refused Refusal `json:"refused,omitempty"`
+	// First is set for a nonce that was stored before, by whatever batch or earlier
+	// in this one: what the first send of it got. Seq is then that send's, in the
+	// inbox of First.Recipient, and there is no new event to ring.
+	First *First `json:"first,omitempty"`
+}
+
+// First is the send that a nonce was first used for.
+type First struct {
+	Recipient int   `json:"recipient"`
+	SentAt    int64 `json:"sent_at"` // Unix milliseconds
+	Connected bool  `json:"connected,omitempty"`
 }
 
 // Refusal says why a message was not stored.
@@ -117,8 +136,11 @@ type UserSeq struct {
 }
 
 // PositionsRequest moves delivered positions forward; an older one changes
-// nothing, and one beyond the head counts as the head.
+// nothing, and one beyond the head counts as the head. Positions in another epoch
+// than the log's are ignored: they count in a log that is no more. An empty epoch is
+// not checked.
 type PositionsRequest struct {
+	Epoch     string    `json:"epoch,omitempty"`
 	Positions []UserSeq `json:"positions"`
 }
 

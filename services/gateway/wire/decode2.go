@@ -1,0 +1,57 @@
+package wire
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+)
+
+// What only version 2 has.
+
+// ref reads the member that comes back in the answer: a string or a number.
+func (f fields) ref(req *Request) error {
+	raw, ok := f["ref"]
+	if !ok {
+		return nil
+	}
+	number := raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9'
+	if raw[0] != '"' && !number || len(raw) > MaxRef {
+		return BadRequest("ref must be a string or a number of at most " + strconv.Itoa(MaxRef) + " bytes")
+	}
+	req.Ref = string(raw)
+	return nil
+}
+
+func (f fields) nonce(req *Request) (err error) {
+	raw, ok := f["nonce"]
+	if !ok {
+		return nil
+	}
+	req.Nonce, ok = f.str("nonce")
+	if !ok || req.Nonce == "" || len(req.Nonce) > MaxNonce || strings.ContainsRune(req.Nonce, 0) || raw == nil {
+		return BadRequest("nonce must be a string of 1 to " + strconv.Itoa(MaxNonce) + " bytes without NUL")
+	}
+	return nil
+}
+
+func (f fields) resume(req *Request) (err error) {
+	var ok bool
+	if req.Token, ok = f.str("token"); !ok {
+		return BadRequest("token must be a string")
+	}
+	if req.Epoch, ok = f.str("epoch"); !ok {
+		return BadRequest("epoch must be a string")
+	}
+	req.Since, err = f.seq("since")
+	return err
+}
+
+// seq reads a place in an inbox: a whole number.
+func (f fields) seq(name string) (int64, error) {
+	var n int64
+	raw := f[name]
+	if !isDigits(string(raw)) || json.Unmarshal(raw, &n) != nil {
+		return 0, BadRequest(name + " must be a whole number")
+	}
+	return n, nil
+}
