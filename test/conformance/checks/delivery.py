@@ -1,6 +1,7 @@
 """What was not confirmed comes again: pings, pongs and the time that they take."""
 
 import asyncio
+import itertools
 import time
 
 from checks.client import (DENY_RESP, PATIENCE, REQUEST_RESP, error, friend_request, friends_resp, message,
@@ -41,12 +42,13 @@ async def until_nothing_comes_before(t, sender, person):
     """Logs in until nothing comes but what is sent then. It may take some logins, as a
     position that is confirmed is stored a moment later."""
     give_up = time.monotonic() + PATIENCE
-    while True:
+    for n in itertools.count():
         await person.close()
         person = await t.login(person, t.peer)
-        await sender.say(person, "a marker")
+        marker = f"marker {n}"  # an earlier one may come again
+        await sender.say(person, marker)
         before = []
-        while (event := await person.event()) != message(sender, "a marker"):
+        while (event := await person.event()) != message(sender, marker):
             before.append(event)
         if not before or time.monotonic() > give_up:
             return before

@@ -100,11 +100,15 @@ async function cross(t, denied) {
   t.check(`${what}: one of them is told`, one, true);
 }
 
-// beforeAMessage has the events that came before a message that is sent now.
+let markers = 0;
+
+// beforeAMessage has the events that came before a message that is sent now. No two
+// are alike, since an earlier one may come again.
 export async function beforeAMessage(sender, recipient) {
-  await sender.say(recipient, "x");
+  const marker = `marker ${++markers}`;
+  await sender.say(recipient, marker);
   const heard = [];
-  for (let event; (event = await recipient.event()) !== message(sender, "x"); ) heard.push(event);
+  for (let event; (event = await recipient.event()) !== message(sender, marker); ) heard.push(event);
   return heard;
 }
 
