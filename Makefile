@@ -37,6 +37,14 @@ build: ## build all programs into bin/
 test: needs ## run all tests with the race detector, on a real Postgres and Redis
 	CGO_ENABLED=1 go test -race -shuffle=on -count=1 ./...
 
+# How long `make chaos` breaks things, under how many users and messages a second.
+# CHAOS_SEED makes the plan of a run that failed again.
+CHAOS := CHAOS_DURATION=2m30s CHAOS_USERS=120 CHAOS_RATE=400
+
+.PHONY: chaos
+chaos: needs ## break everything under traffic for 2.5 minutes, and check that every promise is kept
+	env $(CHAOS) go test -count=1 -timeout 15m -tags chaos -v ./test/chaos
+
 .PHONY: needs
 needs:
 	@.ci/needs
@@ -49,6 +57,7 @@ stores: ## install Postgres and Redis through the package manager if they are mi
 lint: ## check formatting, suspicious code, and who imports whom
 	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "not formatted (gofmt -w): $$unformatted" >&2; exit 1; }
 	go vet ./...
+	go vet -tags chaos ./test/chaos
 	go tool staticcheck ./...
 	go tool depguard ./...
 

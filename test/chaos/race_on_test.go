@@ -1,0 +1,6 @@
+//go:build chaos && race
+
+package chaos
+
+// raced says that this test, and so the services, are built with the race detector.
+const raced = true
