@@ -37,6 +37,7 @@ func Options(url string) (*redis.Options, error) {
 	opts.MaxRetries = -1
 	opts.DialerRetries = 1 // one attempt: a refused connection is known at once
 	opts.DialTimeout = dialTimeout
+	opts.DisableIdentity = true // older servers refuse it, at every connection
 	// Of use to managed Redis only; elsewhere each connection would ask in vain.
 	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return opts, nil

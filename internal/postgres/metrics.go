@@ -20,10 +20,11 @@ var (
 		"Times that who waited for a connection gave up.", nil, nil)
 )
 
-// collector exports the state of a pool, read when Prometheus asks.
+// collector exports the state of a pool, read when Prometheus asks, and how long its
+// statements took.
 type collector struct{ pool *pgxpool.Pool }
 
-// NewCollector makes a collector of the state of pool, of which a registry takes
+// NewCollector makes a collector for a pool made by Open, of which a registry takes
 // one.
 func NewCollector(pool *pgxpool.Pool) prometheus.Collector { return collector{pool} }
 
@@ -32,6 +33,9 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByC
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
+	if w, ok := c.pool.Config().ConnConfig.Tracer.(stopwatch); ok {
+		w.seconds.Collect(ch)
+	}
 	s := c.pool.Stat()
 	gauge := func(desc *prometheus.Desc, value int32, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(value), labels...)

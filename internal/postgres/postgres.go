@@ -41,6 +41,7 @@ func Open(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, error
 	cfg.MinConns = min(cfg.MinConns, maxConns)
 	cfg.MaxConnIdleTime = maxConnIdle
 	cfg.ConnConfig.ConnectTimeout = connectTimeout
+	cfg.ConnConfig.Tracer = newStopwatch()
 	for name, value := range sessionSettings {
 		if _, given := cfg.ConnConfig.RuntimeParams[name]; !given {
 			cfg.ConnConfig.RuntimeParams[name] = value

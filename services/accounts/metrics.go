@@ -13,6 +13,7 @@ type metrics struct {
 	creations        *prometheus.CounterVec
 	pinQueue         prometheus.Gauge
 	pinWait          prometheus.Histogram
+	pinsRefused      prometheus.Counter
 	throttleFailures prometheus.Counter
 	sessionsBegun    prometheus.Counter
 	sessionsEnded    *prometheus.CounterVec
@@ -47,6 +48,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name:    "pymessage_accounts_pin_wait_seconds",
 			Help:    "How long pins waited to be hashed.",
 			Buckets: []float64{.001, .005, .025, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+		pinsRefused: factory.NewCounter(prometheus.CounterOpts{
+			Name: "pymessage_accounts_pins_refused_total",
+			Help: "Pins that were not hashed since the queue was full.",
 		}),
 		throttleFailures: factory.NewCounter(prometheus.CounterOpts{
 			Name: "pymessage_accounts_throttle_failures_total",

@@ -85,6 +85,7 @@ func (h *hasher) enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case h.places <- struct{}{}:
 	default:
+		h.metrics.pinsRefused.Inc()
 		return nil, fault.New(fault.Unavailable, "too many logins at once, try again")
 	}
 	start := time.Now()

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/time/rate"
 
@@ -81,6 +82,11 @@ func openThrottle(cfg Config, log *slog.Logger, m *metrics) (*throttle, error) {
 
 // close gives up the connections; nothing is left to be told of what fails.
 func (t *throttle) close() { _ = t.rdb.Close() }
+
+// measure exports what its connections do.
+func (t *throttle) measure(reg prometheus.Registerer) {
+	bell.Measure(reg, map[string]*redis.Client{"throttle": t.rdb})
+}
 
 // counter is one of the counters that an attempt is counted in.
 type counter struct {

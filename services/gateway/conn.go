@@ -57,6 +57,7 @@ type conn struct {
 
 	// Guarded by user.mu.
 	last   int64 // newest seq that was queued for this socket
+	opened int64 // the newest seq when the socket began to follow the inbox
 	live   bool  // follows the inbox
 	syncAt int64 // version 2 is told when last has come here; -1: it was told
 
@@ -99,6 +100,8 @@ type frame struct {
 	data  []byte // of an event that its version does not see: nil
 	seq   int64  // of an event
 	start int    // the conn's, when an event was queued
+
+	sentAt int64 // Unix milliseconds of an event that was stored while the socket was there, or 0
 }
 
 func newConn(srv *Server, ws *websocket.Conn, address string, bucket int) *conn {
@@ -290,7 +293,7 @@ func (c *conn) answer(data []byte) {
 
 // event queues an event, or says that the queue is full: then the socket goes on
 // from the store once the queue has drained.
-func (c *conn) event(data []byte, seq int64) bool {
+func (c *conn) event(data []byte, seq, sentAt int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stalled {
@@ -301,7 +304,7 @@ func (c *conn) event(data []byte, seq int64) bool {
 		c.srv.metrics.stalls.Inc()
 		return false
 	}
-	c.enqueue(frame{kind: eventFrame, data: data, seq: seq, start: c.start})
+	c.enqueue(frame{kind: eventFrame, data: data, seq: seq, start: c.start, sentAt: sentAt})
 	return true
 }
 

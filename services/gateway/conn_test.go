@@ -307,6 +307,9 @@ func TestAClientThatDoesNotReadIsClosedAndHoldsUpNobody(t *testing.T) {
 	}
 	back := b.enter(t, "frozen")
 	back.expectMessages(alice.id, content, content)
+	if testutil.ToFloat64(b.metrics.slowCloses) != 1 {
+		t.Error("the slow client was not counted")
+	}
 }
 
 func TestAStalledSocketGoesOnFromTheStore(t *testing.T) {

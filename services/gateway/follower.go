@@ -74,7 +74,7 @@ func (f *follower) start(c *conn, o socialapi.Opening, h held) {
 	defer f.mu.Unlock()
 	f.meetEpoch(o.Epoch)
 	f.head = max(f.head, o.Head)
-	c.last = o.Position
+	c.last, c.opened = o.Position, o.Head
 	if c.version == wire.V1 {
 		for _, user := range o.Waiting {
 			c.notice(wire.FriendRequestEvent(user))
@@ -192,13 +192,22 @@ func (f *follower) offer(ev bell.Event) (gap bool) {
 		if data[c.version] == nil {
 			data[c.version] = f.encode(c.version, ev)
 		}
-		if c.event(data[c.version], ev.Seq) {
+		if c.event(data[c.version], ev.Seq, c.liveSince(ev)) {
 			c.last = ev.Seq
-			f.srv.metrics.delivered.Inc()
+			f.srv.metrics.queued(ev.Kind)
 			f.told(c)
 		}
 	}
 	return gap
+}
+
+// liveSince is when ev was stored, if that was while the socket was there: only then
+// has it been late for this socket. Otherwise it is 0.
+func (c *conn) liveSince(ev bell.Event) int64 {
+	if ev.Seq <= c.opened {
+		return 0
+	}
+	return ev.SentAt
 }
 
 // encode is the frame that a version sees of ev; nil for kinds it does not know,
@@ -268,6 +277,7 @@ func (f *follower) noteHead(epoch string, head int64) {
 		return
 	}
 	f.head = max(f.head, head)
+	f.srv.metrics.headsBehind.Inc()
 	if !f.waiting {
 		f.read()
 	}

@@ -33,6 +33,8 @@ type send struct {
 	content   string
 	nonce     string // version 2; may be empty
 	ref       string // version 2; may be empty
+
+	read time.Time // when its lane got it
 }
 
 // kept says whether the message is stored: version 1 only for who is connected,
@@ -70,6 +72,7 @@ func newLane(srv *Server) *lane {
 // put queues a message; it blocks while the lane is full.
 func (l *lane) put(s send) {
 	s.conn.beginSend()
+	s.read = time.Now()
 	l.mu.Lock()
 	for len(l.queue) >= laneQueue && !l.ended {
 		l.room.Wait()
@@ -130,6 +133,7 @@ func (l *lane) refuseRest() {
 
 // process stores a batch, rings for what was stored, and answers in order.
 func (l *lane) process(ctx context.Context, batch []send) {
+	l.srv.metrics.laneWait.Observe(time.Since(batch[0].read).Seconds())
 	connected := l.connected(ctx, batch)
 	results, ok := l.store(ctx, messagesOf(batch, connected))
 	next := 0
@@ -144,6 +148,7 @@ func (l *lane) process(ctx context.Context, batch []send) {
 			next++
 		}
 	}
+	l.srv.metrics.sendSeconds.Observe(time.Since(batch[0].read).Seconds())
 }
 
 // messagesOf leaves out what is not kept.

@@ -2,10 +2,12 @@ package gateway
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"pymessage/internal/bell"
 	"pymessage/internal/fault"
 	"pymessage/services/gateway/wire"
 )
@@ -19,15 +21,28 @@ type metrics struct {
 	resumes           *prometheus.CounterVec
 	creations         *prometheus.CounterVec
 	sends             *prometheus.CounterVec
-	delivered         prometheus.Counter
+	delivered         map[bell.Kind]prometheus.Counter // resolved: one for each event
+	deliveredOther    prometheus.Counter
+	deliveryDelay     prometheus.Histogram
 	catchUps          prometheus.Counter
 	gaps              prometheus.Counter
+	headsBehind       prometheus.Counter
 	stalls            prometheus.Counter
+	slowCloses        prometheus.Counter
+	throttled         prometheus.Counter
 	closes            *prometheus.CounterVec
 	batchSize         prometheus.Histogram
 	batchRetries      prometheus.Counter
+	laneWait          prometheus.Histogram
+	sendSeconds       prometheus.Histogram
 	lateSubscriptions prometheus.Counter
+	draining          prometheus.Gauge
+	drainCuts         prometheus.Counter
 }
+
+// delayBuckets are seconds, from a ring that meets no queue to a socket that is fed
+// by the last of our safety nets.
+var delayBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 60}
 
 func newMetrics(reg prometheus.Registerer) metrics {
 	f := promauto.With(reg)
@@ -36,6 +51,9 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	}
 	counters := func(name, help, label string) *prometheus.CounterVec {
 		return f.NewCounterVec(prometheus.CounterOpts{Name: "pymessage_gateway_" + name, Help: help}, []string{label})
+	}
+	histogram := func(name, help string) prometheus.Histogram {
+		return f.NewHistogram(prometheus.HistogramOpts{Name: "pymessage_gateway_" + name, Help: help, Buckets: delayBuckets})
 	}
 	m := metrics{
 		sockets: f.NewGauge(prometheus.GaugeOpts{Name: "pymessage_gateway_sockets",
@@ -46,18 +64,28 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		resumes:      counters("resumes_total", "Logins by token, by outcome: ok, or the kind of the fault.", "outcome"),
 		creations:    counters("creations_total", "Account creations by outcome: ok, or the kind of the fault.", "outcome"),
 		sends:        counters("sends_total", "Sends by outcome: stored, not_connected, not_friend, invalid, failed.", "outcome"),
-		delivered:    counter("events_queued_total", "Events queued for a socket."),
 		catchUps:     counter("inbox_reads_total", "Pages of inboxes read from the store."),
 		gaps:         counter("gaps_total", "Times events before a ring did not come in time and were read from the store."),
+		headsBehind:  counter("heads_behind_total", "Times a check of the heads found events of a user whose rings had not come."),
 		stalls:       counter("stalls_total", "Times the queue of a slow socket was full, so that it went on from the store."),
+		slowCloses:   counter("slow_closes_total", "Sockets cut since a write made no progress for PATIENCE."),
+		throttled:    counter("throttled_total", "Requests refused since their socket sent too many."),
 		closes:       counters("closes_total", "Sockets closed by the gateway, by close code.", "code"),
 		batchRetries: counter("batch_retries_total", "Attempts to store a batch that were not answered with success."),
 		batchSize: f.NewHistogram(prometheus.HistogramOpts{Name: "pymessage_gateway_batch_messages",
 			Help: "Messages in a batch.", Buckets: prometheus.ExponentialBuckets(1, 2, 9)}),
+		deliveryDelay: histogram("delivery_seconds",
+			"From the storing of an event (the clock of Postgres) to its writing to a socket that was there already (the clock of the gateway)."),
+		laneWait:    histogram("lane_wait_seconds", "How long the oldest message of a batch waited for its lane."),
+		sendSeconds: histogram("send_seconds", "How long the oldest message of a batch took from its reading to its answer."),
+		draining: f.NewGauge(prometheus.GaugeOpts{Name: "pymessage_gateway_draining",
+			Help: "1 while the gateway closes its sockets to stop."}),
+		drainCuts: counter("drain_cuts_total", "Sockets cut at the end of a drain since they did not end by themselves."),
 		lateSubscriptions: counter("late_subscriptions_total",
 			"Logins that went on before Redis had confirmed the subscription."),
 	}
 	m.begin()
+	m.resolve(counters("events_queued_total", "Events queued for a socket, by kind: message, friend_request, other.", "kind"))
 	return m
 }
 
@@ -79,5 +107,33 @@ func (m *metrics) begin() {
 	}
 	for _, code := range wire.CloseCodes {
 		m.closes.WithLabelValues(strconv.Itoa(int(code)))
+	}
+}
+
+// resolve looks up the counters of what happens for every event.
+func (m *metrics) resolve(delivered *prometheus.CounterVec) {
+	m.deliveredOther = delivered.WithLabelValues("other")
+	m.delivered = map[bell.Kind]prometheus.Counter{}
+	for _, kind := range []bell.Kind{bell.KindMessage, bell.KindFriendRequest} {
+		m.delivered[kind] = delivered.WithLabelValues(string(kind))
+	}
+}
+
+// queued counts an event that was queued for a socket.
+func (m *metrics) queued(kind bell.Kind) {
+	if counter, ok := m.delivered[kind]; ok {
+		counter.Inc()
+		return
+	}
+	m.deliveredOther.Inc()
+}
+
+// wrote notes how late the events of a batch of frames were written. Clocks that
+// differ must not make a delay negative.
+func (m *metrics) wrote(batch []frame, now time.Time) {
+	for _, f := range batch {
+		if f.sentAt > 0 {
+			m.deliveryDelay.Observe(max(0, float64(now.UnixMilli()-f.sentAt)/1000))
+		}
 	}
 }

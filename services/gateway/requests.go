@@ -40,6 +40,7 @@ func (c *conn) handle(req wire.Request, err error) {
 	isLogin := req.Type == wire.Login || req.Type == wire.CreateAcc || req.Type == wire.Resume
 	switch {
 	case !allowed:
+		c.srv.metrics.throttled.Inc()
 		c.fail(wire.ErrTooManyRequests)
 	case req.Type != "" && c.user == nil && !isLogin:
 		c.fail(wire.ErrNotLoggedIn)

@@ -161,6 +161,7 @@ func (s *Server) stopSockets(srv *http.Server) {
 	s.mu.Lock()
 	s.draining = true
 	s.mu.Unlock()
+	s.metrics.draining.Set(1)
 	s.log.Info("draining", "sockets", len(s.allConns()))
 	cut := time.AfterFunc(s.cfg.DrainSpread+endTimeout, s.cutSockets)
 	defer cut.Stop()
@@ -173,6 +174,7 @@ func (s *Server) stopSockets(srv *http.Server) {
 func (s *Server) cutSockets() {
 	s.cancelConns()
 	for _, c := range s.allConns() {
+		s.metrics.drainCuts.Inc()
 		c.ws.Close()
 	}
 }

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"errors"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -38,11 +40,20 @@ func (c *conn) write() {
 		}
 		for _, f := range batch {
 			if err := c.writeFrame(f); err != nil {
+				c.countSlow(err)
 				c.abort()
 				return
 			}
 		}
+		c.srv.metrics.wrote(batch, time.Now())
 		c.wrote(batch)
+	}
+}
+
+// countSlow counts a write that failed because the client did not read.
+func (c *conn) countSlow(err error) {
+	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
+		c.srv.metrics.slowCloses.Inc()
 	}
 }
 

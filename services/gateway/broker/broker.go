@@ -74,6 +74,7 @@ type metrics struct {
 	reconnects prometheus.Counter
 	garbage    prometheus.Counter
 	unknown    prometheus.Counter
+	restored   prometheus.Counter
 }
 
 // New makes a Broker on the Redis at url.
@@ -90,6 +91,7 @@ func New(url string, channels bell.Channels, h Handler, log *slog.Logger, reg pr
 	if b.presence, err = b.connectPresence(url); err != nil {
 		return nil, err
 	}
+	bell.Measure(reg, map[string]*redis.Client{"rings": b.rdb, "presence": b.presence})
 	f := promauto.With(reg)
 	b.metrics = metrics{
 		reconnects: f.NewCounter(prometheus.CounterOpts{Name: "pymessage_broker_reconnects_total",
@@ -98,7 +100,16 @@ func New(url string, channels bell.Channels, h Handler, log *slog.Logger, reg pr
 			Help: "Payloads on our channels that are no envelopes; ignored."}),
 		unknown: f.NewCounter(prometheus.CounterOpts{Name: "pymessage_broker_presence_unknown_total",
 			Help: "Presence questions that could not be answered and counted as connected."}),
+		restored: f.NewCounter(prometheus.CounterOpts{Name: "pymessage_broker_resubscriptions_total",
+			Help: "Channels that had to be subscribed to again on a new connection."}),
 	}
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "pymessage_broker_channels",
+		Help: "Channels that are subscribed to or about to be: users with sockets on this gateway."},
+		func() float64 {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return float64(len(b.subs))
+		})
 	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "pymessage_broker_connected",
 		Help: "1 while the subscriber connection to Redis is up and every channel is confirmed."},
 		func() float64 {

@@ -47,6 +47,9 @@ func (b *Broker) begin() {
 	for user, s := range b.subs {
 		if s.wanted {
 			b.markDirty(user)
+			if b.broke {
+				b.metrics.restored.Inc()
+			}
 		} else {
 			delete(b.subs, user)
 		}
