@@ -12,6 +12,8 @@ PROGRAMS := $(foreach s,$(SERVICES),./services/$(s)/cmd/$(s)) $(wildcard ./cmd/*
 FUZZTIME ?= 60s
 FUZZ := \
 	./services/gateway/wire:FuzzDecode \
+	./services/gateway/wire:FuzzSplitFlat \
+	./services/gateway/wire:FuzzAppendText \
 	./internal/bell:FuzzDecode \
 	./services/accounts:FuzzParsePHC \
 	./services/accounts:FuzzUsername

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -25,10 +26,6 @@ type Request struct {
 	Seq   int64  // of ack
 }
 
-// fields are the members of a frame's object, not decoded yet. Names are matched
-// exactly; of a doubled name the last counts.
-type fields map[string]json.RawMessage
-
 // Decode reads a text frame of a version. The error is an Error. Where the frame is
 // wrong but its type is known, the request carries that type, and its ref, all the
 // same.
@@ -36,8 +33,9 @@ func Decode(frame []byte, v Version) (Request, error) {
 	if !utf8.Valid(frame) {
 		return Request{}, BadRequest("frame is not valid UTF-8")
 	}
-	var f fields
-	if err := json.Unmarshal(frame, &f); err != nil || f == nil {
+	var room [8]field // enough for most, and not on the heap
+	f, ok := fields(room[:0]).split(frame)
+	if !ok {
 		return Request{}, BadRequest("frame is not a JSON object")
 	}
 	var req Request
@@ -46,16 +44,29 @@ func Decode(frame []byte, v Version) (Request, error) {
 			return req, err
 		}
 	}
-	var t Type
-	if json.Unmarshal(f["type"], &t) != nil || !slices.Contains(Types(v), t) {
+	if req.Type, ok = f.requestType(v); !ok {
 		return req, ErrEndpointNotFound
 	}
-	req.Type = t
 	err := f.arguments(&req)
-	if err == nil && v == V2 && t == SendMsg {
+	if err == nil && v == V2 && req.Type == SendMsg {
 		err = f.nonce(&req)
 	}
 	return req, err
+}
+
+// requestType finds the type among the requests of a version.
+func (f fields) requestType(v Version) (t Type, ok bool) {
+	raw, _ := f.get("type")
+	for _, t := range Types(v) {
+		if len(raw) == len(t)+2 && string(raw[1:len(raw)-1]) == string(t) && raw[0] == '"' {
+			return t, true
+		}
+	}
+	name, _ := f.str("type") // perhaps written with escapes
+	if t = Type(name); !slices.Contains(Types(v), t) {
+		return "", false
+	}
+	return t, true
 }
 
 // arguments reads those of the request's type.
@@ -89,7 +100,7 @@ const maxIDDigits = 18
 
 // id reads a user id, a number or a string of digits.
 func (f fields) id(name string) (int64, error) {
-	raw, ok := f[name]
+	raw, ok := f.get(name)
 	if !ok {
 		return 0, BadRequest(name + " is missing")
 	}
@@ -113,23 +124,27 @@ func isDigits(s string) bool {
 
 // str reads a string. JSON null is none.
 func (f fields) str(name string) (s string, ok bool) {
-	raw := f[name]
+	raw, _ := f.get(name)
 	if len(raw) == 0 || raw[0] != '"' {
 		return "", false
+	}
+	if bytes.IndexByte(raw, '\\') < 0 { // valid UTF-8 and valid JSON: nothing to decode
+		return string(raw[1 : len(raw)-1]), true
 	}
 	return s, json.Unmarshal(raw, &s) == nil
 }
 
 func (f fields) content() (string, error) {
+	_, there := f.get("content")
 	s, ok := f.str("content")
 	switch {
-	case f["content"] == nil:
+	case !there:
 		return "", BadRequest("content is missing")
 	case !ok:
 		return "", BadRequest("content must be a string")
-	case strings.ContainsRune(s, 0):
+	case strings.IndexByte(s, 0) >= 0:
 		return "", BadRequest("content must not contain NUL")
-	case utf8.RuneCountInString(s) > MaxContent:
+	case len(s) > MaxContent && utf8.RuneCountInString(s) > MaxContent:
 		return "", BadRequest("content is longer than " + strconv.Itoa(MaxContent) + " characters")
 	}
 	return s, nil
@@ -144,6 +159,7 @@ func (f fields) credentials(req *Request) (ok bool) {
 	if req.Pin, ok = f.str("pin"); ok {
 		return true
 	}
-	req.Pin = string(f["pin"])
+	raw, _ := f.get("pin")
+	req.Pin = string(raw)
 	return isDigits(req.Pin)
 }

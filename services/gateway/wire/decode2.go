@@ -10,7 +10,7 @@ import (
 
 // ref reads the member that comes back in the answer: a string or a number.
 func (f fields) ref(req *Request) error {
-	raw, ok := f["ref"]
+	raw, ok := f.get("ref")
 	if !ok {
 		return nil
 	}
@@ -23,7 +23,7 @@ func (f fields) ref(req *Request) error {
 }
 
 func (f fields) nonce(req *Request) (err error) {
-	raw, ok := f["nonce"]
+	raw, ok := f.get("nonce")
 	if !ok {
 		return nil
 	}
@@ -49,7 +49,7 @@ func (f fields) resume(req *Request) (err error) {
 // seq reads a place in an inbox: a whole number.
 func (f fields) seq(name string) (int64, error) {
 	var n int64
-	raw := f[name]
+	raw, _ := f.get(name)
 	if !isDigits(string(raw)) || json.Unmarshal(raw, &n) != nil {
 		return 0, BadRequest(name + " must be a whole number")
 	}

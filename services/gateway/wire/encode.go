@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"unicode/utf8"
 )
 
 // Friend is an entry of friends_resp.
@@ -52,11 +53,40 @@ func FriendsResp(friends []Friend) []byte {
 
 // MessageEvent tells that sender sent content.
 func MessageEvent(sender int, content string) []byte {
-	return encode(struct {
-		Type    string `json:"type"`
-		Sender  int    `json:"sender"`
-		Content string `json:"content"`
-	}{"message", sender, content})
+	return append(appendMessage(make([]byte, 0, len(content)+64), sender, content), '}')
+}
+
+// appendMessage adds what both versions have of a message, without the last brace.
+func appendMessage(b []byte, sender int, content string) []byte {
+	b = append(b, `{"type":"message","sender":`...)
+	b = strconv.AppendInt(b, int64(sender), 10)
+	b = append(b, `,"content":`...)
+	return appendText(b, content)
+}
+
+// appendText adds s as a JSON string.
+func appendText(b []byte, s string) []byte {
+	if !isPlain(s) {
+		return append(b, encode(s)...)
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+// isPlain says whether s stands in JSON as it is. U+2028 and U+2029, which
+// encoding/json escapes for the sake of JavaScript, have E2 as their first byte.
+func isPlain(s string) bool {
+	ascii := true
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ' || c == '"' || c == '\\' || c == 0xE2:
+			return false
+		case c >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	return ascii || utf8.ValidString(s)
 }
 
 // ErrorResp answers a request that failed.

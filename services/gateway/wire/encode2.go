@@ -1,9 +1,6 @@
 package wire
 
-import (
-	"bytes"
-	"strconv"
-)
+import "strconv"
 
 // What only version 2 has.
 
@@ -36,12 +33,17 @@ const (
 
 // SendResp2 answers send_msg in version 2.
 func SendResp2(status, id string, sentAt int64) []byte {
-	return encode(struct {
-		Type   string `json:"type"`
-		Status string `json:"status"`
-		ID     string `json:"id"`
-		SentAt int64  `json:"sent_at"`
-	}{"send_resp", status, id, sentAt})
+	b := append(make([]byte, 0, 128), `{"type":"send_resp","status":"`...)
+	b = append(append(b, status...), `","id":"`...)
+	b = append(append(b, id...), `","sent_at":`...)
+	return append(strconv.AppendInt(b, sentAt, 10), '}')
+}
+
+// appendPlace ends the object of an event.
+func appendPlace(b []byte, p Place) []byte {
+	b = strconv.AppendInt(append(b, `,"seq":`...), p.Seq, 10)
+	b = append(append(append(b, `,"id":"`...), p.ID...), `","sent_at":`...)
+	return append(strconv.AppendInt(b, p.SentAt, 10), '}')
 }
 
 // EventID names an event: the user whose inbox it is in, and its seq there.
@@ -58,12 +60,7 @@ type Place struct {
 
 // MessageEvent2 is MessageEvent in version 2.
 func MessageEvent2(sender int, content string, p Place) []byte {
-	return encode(struct {
-		Type    string `json:"type"`
-		Sender  int    `json:"sender"`
-		Content string `json:"content"`
-		Place
-	}{"message", sender, content, p})
+	return appendPlace(appendMessage(make([]byte, 0, len(content)+128), sender, content), p)
 }
 
 // FriendRequestEvent2 is FriendRequestEvent in version 2.
@@ -104,6 +101,7 @@ func WithRef(answer []byte, ref string) []byte {
 	if ref == "" {
 		return answer
 	}
-	body := bytes.TrimSuffix(answer, []byte("}"))
-	return append(append(append(make([]byte, 0, len(answer)+len(ref)+8), body...), `,"ref":`...), ref+"}"...)
+	b := append(make([]byte, 0, len(answer)+len(ref)+8), answer[:len(answer)-1]...)
+	b = append(append(b, `,"ref":`...), ref...)
+	return append(b, '}')
 }

@@ -40,13 +40,20 @@ const (
 	Ack    Type = "ack"    // version 2: seq
 )
 
-// Types lists the requests of a version.
+// requests of version 2; the first are those of version 1.
+var requests = []Type{
+	SendMsg, Login, CreateAcc, GetFriends, RequestFriend, AddFriend, DenyFriend,
+	Resume, Logout, Ack,
+}
+
+const requestsOfV1 = 7
+
+// Types lists the requests of a version. The list must not be changed.
 func Types(v Version) []Type {
-	types := []Type{Login, CreateAcc, SendMsg, GetFriends, RequestFriend, AddFriend, DenyFriend}
 	if v == V2 {
-		types = append(types, Resume, Logout, Ack)
+		return requests
 	}
-	return types
+	return requests[:requestsOfV1:requestsOfV1]
 }
 
 // Limits of frames and their fields.
