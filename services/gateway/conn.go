@@ -80,7 +80,9 @@ type conn struct {
 	stalled   bool // an event did not fit into the queue: go on from the store when it is empty
 	busy      bool // a request other than a send is being worked on
 	draining  bool // requests are no longer accepted
-	closing   bool // a close frame is queued or written
+	closing   bool // a close frame is queued or written: nothing follows it
+	leaving   bool // logout is being worked on: its answer comes before the end
+	revoked   bool // the session is over
 	dirty     bool // events were written since the last ping
 	pinged    time.Time
 	epoch     string // of the log that written and confirmed count in
@@ -280,11 +282,15 @@ func (c *conn) awaitSends() {
 	}
 }
 
-// beginSend counts a send that enters a lane.
-func (c *conn) beginSend() {
+// beginSend counts a send that enters a lane, and says whether it may.
+func (c *conn) beginSend() bool {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.draining || c.closed {
+		return false
+	}
 	c.inFlight++
-	c.mu.Unlock()
+	return true
 }
 
 // endSend answers a send that comes out of a lane.
@@ -292,7 +298,6 @@ func (c *conn) endSend(answer []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.inFlight--
-	c.owed++
 	c.enqueue(frame{kind: answerFrame, data: answer})
 	c.room.Broadcast()
 }
@@ -301,7 +306,6 @@ func (c *conn) endSend(answer []byte) {
 func (c *conn) answer(data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.owed++
 	c.enqueue(frame{kind: answerFrame, data: data})
 }
 
@@ -310,7 +314,7 @@ func (c *conn) answer(data []byte) {
 func (c *conn) event(data []byte, seq, sentAt int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stalled {
+	if c.stalled || c.closing {
 		return false
 	}
 	if c.queued > 0 && c.queued+len(data) > c.srv.cfg.QueueBytes {
@@ -322,11 +326,12 @@ func (c *conn) event(data []byte, seq, sentAt int64) bool {
 	return true
 }
 
-// isStalled says whether the socket waits for its queue to drain.
+// isStalled says whether the socket takes no events: it waits for its queue to drain,
+// or is about to end.
 func (c *conn) isStalled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.stalled
+	return c.stalled || c.closing
 }
 
 // notice queues what is no event of the inbox, however full the queue is: there is

@@ -159,13 +159,20 @@ func (f *follower) reopen() {
 	}
 }
 
+// pause keeps events from a socket that is about to end: they wait for the next one.
+func (f *follower) pause(c *conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.live = false
+}
+
 // endSession closes the sockets of a session that has ended.
 func (f *follower) endSession(session string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, c := range f.conns {
 		if c.sessionName() == session {
-			c.close(wire.CloseSessionOver, "the session is over")
+			c.revoke()
 		}
 	}
 }

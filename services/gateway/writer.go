@@ -23,11 +23,14 @@ const writeSize = 16 << 10
 // one.
 var writeBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// enqueue adds f to the queue and starts a writer where there is none. It needs
-// c.mu.
+// enqueue adds f to the queue, unless a close frame is the last in it, and starts a
+// writer where there is none. It needs c.mu.
 func (c *conn) enqueue(f frame) {
-	if c.closed {
+	if c.closed || c.closing && f.kind != closeFrame {
 		return
+	}
+	if f.kind == answerFrame {
+		c.owed++
 	}
 	c.queue = append(c.queue, f)
 	c.queued += len(f.data)
@@ -85,7 +88,7 @@ func (c *conn) takeQueue(done []frame) (batch []frame, resume bool) {
 	}
 	c.room.Broadcast()
 	if len(c.queue) == 0 || c.closed {
-		resume = c.stalled && !c.closed
+		resume = c.stalled && !c.closed && !c.closing
 		c.stalled = false
 		c.writing = false
 		c.queue = nil
