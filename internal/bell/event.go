@@ -43,7 +43,13 @@ type Envelope struct {
 	// Session, where it is not empty, is a session of the user that has ended; epoch
 	// and event are then empty.
 	Session string `json:"session,omitempty"`
+	// Except, beside EverySession, is the one session that goes on.
+	Except string `json:"except,omitempty"`
 }
+
+// EverySession as a session that has ended stands for all of the user's, and for the
+// sockets of the user that have none.
+const EverySession = "*"
 
 // encode makes the payload that is published.
 func encode(e Envelope) ([]byte, error) {

@@ -62,6 +62,13 @@ func (r *Ringer) RingSessionEnd(user int, session string) {
 	r.enqueue(ring{user, Envelope{Session: session}})
 }
 
+// RingSessionsEnd tells user's gateways that all sessions of the user have ended but
+// one, if except is not empty, and that sockets without a session have to go as well.
+// It never blocks and may lose the ring.
+func (r *Ringer) RingSessionsEnd(user int, except string) {
+	r.enqueue(ring{user, Envelope{Session: EverySession, Except: except}})
+}
+
 func (r *Ringer) enqueue(next ring) {
 	select {
 	case r.queue <- next:

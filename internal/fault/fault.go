@@ -21,6 +21,8 @@ const (
 	Forbidden    Kind = "forbidden"    // 403: known, but not allowed
 	NotFound     Kind = "not_found"    // 404: no such thing
 	Conflict     Kind = "conflict"     // 409: it is there already, or the state forbids it
+	TooLarge     Kind = "too_large"    // 413: more than is taken at once
+	Unsupported  Kind = "unsupported"  // 415: not in a format that is read
 	TooMany      Kind = "too_many"     // 429: throttled, try later
 	Internal     Kind = "internal"     // 500: a defect; the message says nothing more
 	Unavailable  Kind = "unavailable"  // 503: a part is down or full; the same request may succeed later
@@ -35,6 +37,8 @@ var statuses = map[Kind]int{
 	Forbidden:    http.StatusForbidden,
 	NotFound:     http.StatusNotFound,
 	Conflict:     http.StatusConflict,
+	TooLarge:     http.StatusRequestEntityTooLarge,
+	Unsupported:  http.StatusUnsupportedMediaType,
 	TooMany:      http.StatusTooManyRequests,
 	Internal:     http.StatusInternalServerError,
 	Unavailable:  http.StatusServiceUnavailable,

@@ -41,7 +41,7 @@ func TestEveryStatusComesBackAsItsKind(t *testing.T) {
 	t.Parallel()
 
 	for _, k := range []fault.Kind{fault.Invalid, fault.Unauthorized, fault.Forbidden, fault.NotFound,
-		fault.Conflict, fault.TooMany, fault.Internal, fault.Unavailable} {
+		fault.Conflict, fault.TooLarge, fault.Unsupported, fault.TooMany, fault.Internal, fault.Unavailable} {
 		if got := fault.KindOfStatus(k.Status()); got != k {
 			t.Errorf("%s travels as %d and comes back as %s", k, k.Status(), got)
 		}

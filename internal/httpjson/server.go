@@ -30,8 +30,25 @@ type errorDetail struct {
 }
 
 // Handler is an HTTP handler that returns what it answers: a value to be written
-// as JSON, or an error.
+// as JSON, an Answer, or an error.
 type Handler func(r *http.Request) (any, error)
+
+// Answer is an answer with another status than 200, or without a body.
+type Answer struct {
+	Status int
+	Body   any // nil: none
+}
+
+// Done is the answer to what has succeeded and has nothing to tell.
+var Done = Answer{Status: http.StatusNoContent}
+
+func (a Answer) write(w http.ResponseWriter) {
+	if a.Body == nil {
+		w.WriteHeader(a.Status)
+		return
+	}
+	Write(w, a.Status, a.Body)
+}
 
 // Handle makes a Handler into an http.HandlerFunc. Internal errors are logged
 // whole and answered with "internal error".
@@ -43,6 +60,10 @@ func Handle(log *slog.Logger, h Handler) http.HandlerFunc {
 				log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 			}
 			WriteError(w, err)
+			return
+		}
+		if answer, ok := out.(Answer); ok {
+			answer.write(w)
 			return
 		}
 		Write(w, http.StatusOK, out)
@@ -60,15 +81,17 @@ func Endpoint[In, Out any](log *slog.Logger, f func(r *http.Request, in In) (Out
 	})
 }
 
-// Read decodes the body of r. Unknown fields are tolerated, since neighbouring
-// versions run side by side.
-func Read[T any](r *http.Request) (T, error) {
+// Read decodes the body of r, a request of a service of ours. Unknown fields are
+// tolerated, since neighbouring versions run side by side.
+func Read[T any](r *http.Request) (T, error) { return read[T](r, maxBody) }
+
+func read[T any](r *http.Request, most int64) (T, error) {
 	var v T
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return v, fault.New(fault.Invalid, "request body is larger than %d bytes", maxBody)
+			return v, fault.New(fault.TooLarge, "request body is larger than %d bytes", most)
 		}
 		return v, fault.Wrap(fault.Invalid, err, "request body could not be read")
 	}
@@ -87,9 +110,19 @@ func Write(w http.ResponseWriter, status int, v any) {
 	_ = enc.Encode(v) // the client is gone: nobody is left to be told
 }
 
+// Least times in seconds after which it makes sense to ask again: a moment may mend
+// an outage, throttling is by windows of minutes.
+var retryAfter = map[fault.Kind]string{fault.Unavailable: "1", fault.TooMany: "30"}
+
 // WriteError answers with err in the one shape of an error.
 func WriteError(w http.ResponseWriter, err error) {
 	kind := fault.KindOf(err)
+	if seconds, ok := retryAfter[kind]; ok {
+		w.Header().Set("Retry-After", seconds)
+	}
+	if kind == fault.Unauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	Write(w, kind.Status(), errorBody{errorDetail{kind, fault.Message(err)}})
 }
 

@@ -17,9 +17,11 @@ import (
 )
 
 // routes are the paths of the REST API and the services that answer them; all
-// else is the gateways'.
+// else is the gateways'. A slash at the end stands for all paths below.
 var routes = map[string]string{
-	"/get_user": nameAccounts,
+	"/get_user":  nameAccounts,
+	"/accounts/": nameAccounts,
+	"/social/":   nameSocial,
 }
 
 const (

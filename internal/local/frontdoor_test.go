@@ -95,13 +95,16 @@ func TestDoorRoutesByPath(t *testing.T) {
 	t.Parallel()
 	gateway, _ := startBackend(t, nameGateway, echoService("gateway"))
 	accounts, _ := startBackend(t, nameAccounts, echoService("accounts"))
-	door := startDoor(t, gateway, accounts)
+	social, _ := startBackend(t, nameSocial, echoService("social"))
+	door := startDoor(t, gateway, accounts, social)
 	for path, want := range map[string]string{
-		"/":                "gateway /",
-		"/app.js":          "gateway /app.js",
-		"/get_user?id=1":   "accounts /get_user",
-		"/get_users":       "gateway /get_users",
-		"/get_user/and/so": "gateway /get_user/and/so",
+		"/":                 "gateway /",
+		"/app.js":           "gateway /app.js",
+		"/get_user?id=1":    "accounts /get_user",
+		"/get_users":        "gateway /get_users",
+		"/accounts/v1/me":   "accounts /accounts/v1/me",
+		"/social/v1/blocks": "social /social/v1/blocks",
+		"/get_user/and/so":  "gateway /get_user/and/so",
 	} {
 		status, body := get(t, "http://"+door.address()+path)
 		want += " from 127.0.0.1 to " + door.address()

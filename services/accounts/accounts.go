@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 
 	"pymessage/internal/bell"
 	"pymessage/internal/fault"
@@ -20,6 +21,8 @@ type server struct {
 	ringer   *bell.Ringer
 	metrics  *metrics
 	log      *slog.Logger
+
+	trustedProxies []netip.Prefix // who may tell a client's address
 }
 
 // errNobody is the answer to every login that fails, so that it does not tell
@@ -38,30 +41,31 @@ func (s *server) login(ctx context.Context, cred accountsapi.Credentials) (sessi
 	if err != nil {
 		return accountsapi.Session{}, err
 	}
-	user, err := s.authenticate(ctx, u, cred.Pin)
+	user, pinHash, err := s.authenticate(ctx, u, cred.Pin)
 	if !errors.Is(err, fault.Unauthorized) {
 		attempt.forgive(ctx)
 	}
 	if err != nil || !cred.Session {
 		return accountsapi.Session{User: user}, err
 	}
-	return s.begin(ctx, user)
+	return s.begin(ctx, user, pinHash)
 }
 
-// authenticate does the same work whether or not somebody has the name.
-func (s *server) authenticate(ctx context.Context, u username, pin string) (accountsapi.User, error) {
+// authenticate finds out who has this name and this pin, and the hash of the pin. It
+// does the same work whether or not somebody has the name.
+func (s *server) authenticate(ctx context.Context, u username, pin string) (accountsapi.User, string, error) {
 	user, pinHash, err := s.store.byName(ctx, u)
 	if err != nil {
-		return accountsapi.User{}, err
+		return accountsapi.User{}, "", err
 	}
 	right, err := s.pins.verify(ctx, pin, pinHash)
 	if err != nil {
-		return accountsapi.User{}, err
+		return accountsapi.User{}, "", err
 	}
 	if !right {
-		return accountsapi.User{}, errNobody
+		return accountsapi.User{}, "", errNobody
 	}
-	return user, nil
+	return user, pinHash, nil
 }
 
 // create makes an account, and begins a session of it if that is asked for.

@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"pymessage/internal/bell"
@@ -26,6 +27,7 @@ type Config struct {
 
 	ListenAddr     string         `env:"LISTEN_ADDR" help:"public port: REST" envDefault:":8080"`
 	InternalAddr   string         `env:"INTERNAL_ADDR" help:"port for the other services" envDefault:":8081"`
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" help:"comma list of CIDRs whose X-Forwarded-For is believed"`
 	InternalSecret service.Secret `env:"INTERNAL_SECRET,required,notEmpty" help:"shared secret of the internal ports, at least 16 characters"`
 	DatabaseURL    service.Secret `env:"DATABASE_URL,required,notEmpty" help:"postgres:// URL of the role that owns the schema accounts"`
 	DatabaseConns  int32          `env:"DATABASE_CONNS" help:"most connections to the database" envDefault:"10"`

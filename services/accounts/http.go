@@ -2,24 +2,14 @@ package accounts
 
 import (
 	"net/http"
-	"regexp"
-	"strconv"
 
 	"github.com/go-chi/chi/v5"
 
-	"pymessage/internal/fault"
 	"pymessage/internal/httpjson"
 	"pymessage/services/accounts/accountsapi"
 )
 
 type middleware = func(http.Handler) http.Handler
-
-// publicHandler serves what everybody may ask.
-func (s *server) publicHandler(measure middleware) http.Handler {
-	r := newRouter(measure)
-	r.Get("/get_user", httpjson.Handle(s.log, s.getUser))
-	return r
-}
 
 // internalHandler serves what the other services ask: package accountsapi.
 func (s *server) internalHandler(secret string, measure middleware) http.Handler {
@@ -39,37 +29,6 @@ func newRouter(middlewares ...middleware) *chi.Mux {
 	r.NotFound(httpjson.NotFound)
 	r.MethodNotAllowed(httpjson.MethodNotAllowed)
 	return r
-}
-
-// userAnswer is the answer of GET /get_user. Its shape is the contract's.
-type userAnswer struct {
-	User userName `json:"user"`
-}
-
-type userName struct {
-	Username string `json:"username"`
-}
-
-// idPattern is an id as people write it: no sign, no zeros in front.
-var idPattern = regexp.MustCompile(`^[1-9][0-9]{7}$`)
-
-func (s *server) getUser(r *http.Request) (any, error) {
-	given := r.URL.Query()["id"]
-	if len(given) != 1 || !idPattern.MatchString(given[0]) {
-		return nil, fault.New(fault.Invalid, "id must be a number of 8 digits")
-	}
-	id, err := strconv.Atoi(given[0])
-	if err != nil {
-		return nil, err
-	}
-	users, err := s.lookup(r.Context(), []int{id})
-	if err != nil {
-		return nil, err
-	}
-	if len(users) == 0 {
-		return nil, fault.New(fault.NotFound, "no user has this id")
-	}
-	return userAnswer{userName{users[0].Username}}, nil
 }
 
 func (s *server) postLogin(r *http.Request, cred accountsapi.Credentials) (accountsapi.Session, error) {
@@ -96,5 +55,9 @@ func (s *server) postEnd(r *http.Request, in accountsapi.EndRequest) (struct{}, 
 
 func (s *server) postEnded(r *http.Request, in accountsapi.EndedRequest) (accountsapi.EndedResponse, error) {
 	ended, err := s.ended(r.Context(), in.Sessions)
-	return accountsapi.EndedResponse{Ended: ended}, err
+	if err != nil {
+		return accountsapi.EndedResponse{}, err
+	}
+	gone, err := s.gone(r.Context(), in.Users)
+	return accountsapi.EndedResponse{Ended: ended, Gone: gone}, err
 }

@@ -27,6 +27,7 @@ const (
 	endedByLogout ending = "logout"  // its user said so
 	endedByLimit  ending = "limit"   // its user has begun too many others since
 	endedByAge    ending = "expired" // its time was over
+	endedByPin    ending = "pin"     // its account has another pin
 )
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -63,11 +64,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 		sessionsEnded: factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "pymessage_accounts_sessions_ended_total",
-			Help: "Sessions that were deleted, by the reason: logout, limit (the account began too many), expired.",
+			Help: "Sessions that were deleted, by the reason: logout, limit (the account began too many), expired, pin (it was changed).",
 		}, []string{"reason"}),
 		resumes: factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "pymessage_accounts_resumes_total",
-			Help: "Resumes of sessions by outcome: ok, or the kind of the fault (unauthorized: the session is over; too_many: throttled).",
+			Help: "Tokens that were shown, to resume a session or with a REST request, by outcome: ok, or the kind of the fault (unauthorized: the session is over; too_many: throttled).",
 		}, []string{"outcome"}),
 	}
 	// A counter that begins to exist with its first event hides that event from rate().
@@ -78,7 +79,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, kind := range []fault.Kind{"ok", fault.Invalid, fault.Conflict, fault.TooMany, fault.Unavailable, fault.Internal} {
 		m.creations.WithLabelValues(string(kind))
 	}
-	for _, why := range []ending{endedByLogout, endedByLimit, endedByAge} {
+	for _, why := range []ending{endedByLogout, endedByLimit, endedByAge, endedByPin} {
 		m.sessionsEnded.WithLabelValues(string(why))
 	}
 	return m

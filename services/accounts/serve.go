@@ -63,7 +63,8 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 	reg.MustRegister(postgres.NewCollector(store.pool))
 	throttle.measure(reg)
 	ringer := bell.NewRinger(throttle.rdb, bell.Channels{Prefix: cfg.RedisPrefix}, log, reg)
-	return &server{store: store, pins: pins, throttle: throttle, ringer: ringer, metrics: m, log: log}, nil
+	return &server{store: store, pins: pins, throttle: throttle, ringer: ringer, metrics: m, log: log,
+		trustedProxies: cfg.TrustedProxies}, nil
 }
 
 func (s *server) close() {

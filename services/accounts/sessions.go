@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,9 +16,9 @@ import (
 var errOver = fault.New(fault.Unauthorized, "session is over")
 
 // begin begins a session of somebody who has just proved who it is.
-func (s *server) begin(ctx context.Context, user accountsapi.User) (accountsapi.Session, error) {
+func (s *server) begin(ctx context.Context, user accountsapi.User, pinHash string) (accountsapi.Session, error) {
 	t := newToken()
-	b, err := s.store.begin(ctx, user.ID, t.hash)
+	b, err := s.store.begin(ctx, user.ID, pinHash, t.hash)
 	if err != nil {
 		return accountsapi.Session{}, err
 	}
@@ -62,15 +63,38 @@ func (s *server) end(ctx context.Context, in accountsapi.EndRequest) error {
 	if in.User < minID || in.User > maxID || !isSession(in.Session) {
 		return fault.New(fault.Invalid, "no session is called like this")
 	}
-	was, err := s.store.end(ctx, in.User, in.Session)
+	_, err := s.endOne(ctx, in.User, in.Session)
+	return err
+}
+
+// endOne revokes a session, rings, and says whether it was one of the user's.
+func (s *server) endOne(ctx context.Context, user int, session string) (was bool, err error) {
+	was, err = s.store.end(ctx, user, session)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if was {
 		s.metrics.sessionsEnded.WithLabelValues(string(endedByLogout)).Inc()
 	}
-	s.ringer.RingSessionEnd(in.User, in.Session)
+	s.ringer.RingSessionEnd(user, session)
+	return was, nil
+}
+
+// endAll revokes every session of an account, and closes the sockets that have none.
+// Fault: Unavailable.
+func (s *server) endAll(ctx context.Context, user int) error {
+	ended, err := s.store.endAll(ctx, user)
+	if err != nil {
+		return err
+	}
+	s.haveEnded(user, ended, "", endedByLogout)
 	return nil
+}
+
+// haveEnded rings for all sessions of an account that have ended, all but one.
+func (s *server) haveEnded(user int, ended []string, except string, why ending) {
+	s.metrics.sessionsEnded.WithLabelValues(string(why)).Add(float64(len(ended)))
+	s.ringer.RingSessionsEnd(user, except)
 }
 
 // ended says which of the sessions are over; those that never were are.
@@ -91,6 +115,25 @@ func (s *server) ended(ctx context.Context, sessions []string) ([]string, error)
 	}
 	ended, err := s.store.ended(ctx, possible)
 	return append(over, ended...), err
+}
+
+// gone says which of the users there are not.
+func (s *server) gone(ctx context.Context, users []int) (gone []int, err error) {
+	if len(users) > accountsapi.MaxSessions {
+		return nil, fault.New(fault.Invalid, "at most %d users at once", accountsapi.MaxSessions)
+	}
+	for chunk := range slices.Chunk(users, accountsapi.MaxLookup) {
+		found, err := s.lookup(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		there := map[int]bool{}
+		for _, u := range found {
+			there[u.ID] = true
+		}
+		gone = append(gone, slices.DeleteFunc(slices.Clone(chunk), func(id int) bool { return there[id] })...)
+	}
+	return gone, nil
 }
 
 // isSession says whether id is written as we write those of sessions.

@@ -298,8 +298,8 @@ func TestEndedNamesTheSessionsThatAreOver(t *testing.T) {
 	execute(t, s, `UPDATE sessions SET expires_at = now() WHERE id = $1::uuid`, old.Session)
 	never := uuid.NewString()
 	asked := []string{open.Session, revoked.Session, old.Session, never, "no name", strings.ToUpper(open.Session)}
-	got, err := c.Ended(t.Context(), asked)
-	slices.Sort(got)
+	out, err := c.Ended(t.Context(), accountsapi.EndedRequest{Sessions: asked})
+	got := slices.Sorted(slices.Values(out.Ended))
 	want := slices.Sorted(slices.Values([]string{revoked.Session, old.Session, never, "no name", strings.ToUpper(open.Session)}))
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("(-want +got):\n%s%v", diff, err)
@@ -323,10 +323,30 @@ func TestTenThousandSessionsAreCheckedInOneRequest(t *testing.T) {
 	for len(asked) < accountsapi.MaxSessions {
 		asked = append(asked, uuid.NewString())
 	}
-	if got, err := c.Ended(t.Context(), asked); err != nil || len(got) != len(asked)-1 || slices.Contains(got, bob.Session) {
-		t.Errorf("%d have ended, %v", len(got), err)
+	out, err := c.Ended(t.Context(), accountsapi.EndedRequest{Sessions: asked})
+	if err != nil || len(out.Ended) != len(asked)-1 || slices.Contains(out.Ended, bob.Session) {
+		t.Errorf("%d have ended, %v", len(out.Ended), err)
 	}
-	_, err := c.Ended(t.Context(), append(asked, bob.Session))
+	_, err = c.Ended(t.Context(), accountsapi.EndedRequest{Sessions: append(asked, bob.Session)})
+	wantFault(t, err, fault.Invalid)
+}
+
+func TestTenThousandUsersAreCheckedInOneRequest(t *testing.T) {
+	t.Parallel()
+
+	cfg := migrate(t, testConfig(t))
+	s := start(t, cfg)
+	c := serveInternal(t, s, cfg)
+	asked := []int{maxID + 1}
+	for len(asked) < accountsapi.MaxSessions {
+		asked = append(asked, minID+len(asked))
+	}
+	fill(t, s, len(asked)-1) // all but the first and the last
+	out, err := c.Ended(t.Context(), accountsapi.EndedRequest{Users: asked})
+	if diff := cmp.Diff([]int{maxID + 1, minID + len(asked) - 1}, out.Gone); diff != "" || err != nil || len(out.Ended) != 0 {
+		t.Errorf("(-want +got):\n%s%v", diff, err)
+	}
+	_, err = c.Ended(t.Context(), accountsapi.EndedRequest{Users: append(asked, minID)})
 	wantFault(t, err, fault.Invalid)
 }
 

@@ -22,18 +22,20 @@ type begun struct {
 // or neither. Fault: Conflict, when the name is taken.
 func (s *store) insertWithSession(ctx context.Context, u username, pinHash string, hash tokenHash) (id int, b begun, err error) {
 	id, err = s.insertAnd(ctx, u, pinHash, func(ctx context.Context, tx pgx.Tx, id int) (err error) {
-		b, err = s.beginIn(ctx, tx, id, hash)
+		b, err = s.beginIn(ctx, tx, id, pinHash, hash)
 		return err
 	})
 	return id, b, err
 }
 
-// begin adds a session to an account.
-func (s *store) begin(ctx context.Context, user int, hash tokenHash) (b begun, err error) {
+// begin adds a session to an account whose pin was just checked. Fault: Unauthorized,
+// when the account was deleted since, or has another pin: what ends the sessions of
+// an account must not miss one that is just beginning.
+func (s *store) begin(ctx context.Context, user int, pinHash string, hash tokenHash) (b begun, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		b, err = s.beginIn(ctx, tx, user, hash)
+		b, err = s.beginIn(ctx, tx, user, pinHash, hash)
 		return err
 	})
 	return b, postgres.Classify(err, "beginning a session")
@@ -41,8 +43,8 @@ func (s *store) begin(ctx context.Context, user int, hash tokenHash) (b begun, e
 
 // beginIn adds a session and deletes those beyond the limit. The lock is for
 // sessions of one account that begin at once: they would not see each other.
-func (s *store) beginIn(ctx context.Context, tx pgx.Tx, user int, hash tokenHash) (b begun, err error) {
-	if _, err := tx.Exec(ctx, `SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE`, user); err != nil {
+func (s *store) beginIn(ctx context.Context, tx pgx.Tx, user int, pinHash string, hash tokenHash) (b begun, err error) {
+	if err := lockUser(ctx, tx, user, pinHash); err != nil {
 		return begun{}, err
 	}
 	err = tx.QueryRow(ctx, `
@@ -138,4 +140,48 @@ func (s *store) pruneSessions(ctx context.Context, limit int) (pruned int, err e
 		USING over
 		WHERE sessions.id = over.id`, limit)
 	return int(tag.RowsAffected()), postgres.Classify(err, "deleting sessions that are over")
+}
+
+// sessions lists the sessions of an account, the oldest first.
+func (s *store) sessions(ctx context.Context, user int) ([]restSession, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	rows, err := s.pool.Query(ctx, `
+		SELECT id::text, `+milliseconds("created_at")+`, `+milliseconds("expires_at")+`
+		FROM sessions
+		WHERE user_id = $1 AND expires_at > now()
+		ORDER BY created_at, id`, user)
+	if err != nil {
+		return nil, postgres.Classify(err, "listing sessions")
+	}
+	sessions, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s restSession, err error) {
+		err = row.Scan(&s.ID, &s.CreatedAt, &s.ExpiresAt)
+		return s, err
+	})
+	return sessions, postgres.Classify(err, "listing sessions")
+}
+
+// endAll deletes all sessions of an account and says which there were.
+func (s *store) endAll(ctx context.Context, user int) (ended []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	ended, err = endSessions(ctx, s.pool, user, "")
+	return ended, postgres.Classify(err, "ending sessions")
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// endSessions deletes all sessions of an account but one.
+func endSessions(ctx context.Context, q querier, user int, except string) ([]string, error) {
+	rows, err := q.Query(ctx, `
+		DELETE FROM sessions
+		WHERE user_id = $1 AND id::text <> $2
+		RETURNING id::text`, user, except)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -14,21 +13,13 @@ import (
 	"pymessage/services/social/socialapi"
 )
 
-func mustPrefixes(t *testing.T, prefixes ...string) (out []netip.Prefix) {
-	t.Helper()
-	for _, p := range prefixes {
-		out = append(out, netip.MustParsePrefix(p))
-	}
-	return out
-}
-
 func TestTheBacklogComesAtLoginInOrderHoweverLong(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 
 	bob := b.enter(t, "bob")
 	bob.ws.Close()
-	b.awaitGone(t, bob.id)
+	eventually(t, "bob is gone", func() bool { return b.hub.find(bob.id) == nil })
 	const backlog = 3*pageSize + 7
 	for i := range backlog {
 		b.append(bob.id, 10000009, fmt.Sprint(i))
@@ -122,7 +113,7 @@ func TestWithoutRedisLoginsGoOnAndMessagesArrive(t *testing.T) {
 	if err := redis.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	b.awaitRedis(t)
+	eventually(t, "the broker is back", b.broker.Healthy)
 	alice.message(bob.id, "bell again")
 	alice.expect(sent)
 	bob.expectMessages(alice.id, "bell again")
@@ -190,7 +181,7 @@ func TestAPongConfirmsWhatWasWrittenBeforeItsPing(t *testing.T) {
 		defer close(done)
 		_, _, _ = bob.ws.ReadMessage()
 	}()
-	b.awaitPosition(t, bob.id, 2)
+	eventually(t, "the position is stored", func() bool { return b.position(bob.id) == 2 })
 	bob.ws.Close()
 	<-done
 	b.append(bob.id, 10000009, "3")
@@ -212,10 +203,10 @@ func TestAPongBeyondWhatWasWrittenIsIgnored(t *testing.T) {
 	b.ring(bob.id, b.append(bob.id, 10000009, "1"))
 	bob.expectMessages(10000009, "1")
 	bob.ws.Close()
-	b.awaitGone(t, bob.id)
+	eventually(t, "bob is gone", func() bool { return b.hub.find(bob.id) == nil })
 	again := b.enter(t, "bob")
 	again.expectMessages(10000009, "1") // was never confirmed
-	if got, _ := b.position(bob.id); got != 0 {
+	if got := b.position(bob.id); got != 0 {
 		t.Errorf("position is %d", got)
 	}
 }

@@ -76,19 +76,17 @@ func (h *hub) Deliver(user int, env bell.Envelope) {
 	switch {
 	case f == nil:
 	case env.Session != "":
-		f.endSession(env.Session)
+		f.endSession(env.Session, env.Except)
 	default:
 		f.onRing(env)
 	}
 }
 
-// Restored asks for a check of all heads and sessions: rings may have been missed.
+// Restored asks for a check of all heads: rings may have been missed.
 func (h *hub) Restored() {
-	for _, wanted := range []chan struct{}{h.srv.headsWanted, h.srv.sessionsWanted} {
-		select {
-		case wanted <- struct{}{}:
-		default:
-		}
+	select {
+	case h.srv.headsWanted <- struct{}{}:
+	default:
 	}
 }
 

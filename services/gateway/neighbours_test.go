@@ -27,6 +27,7 @@ type neighbours struct {
 	mu        sync.Mutex
 	epoch     string
 	names     map[string]int
+	left      map[int]bool   // who has deleted the account
 	tokens    map[string]int // token, which here is the session too: user
 	nonces    map[string]socialapi.Result
 	inboxes   map[int][]bell.Event
@@ -36,7 +37,6 @@ type neighbours struct {
 	lanes     map[string]kept
 	stored    []socialapi.Batch // in the order of being stored
 	reads     int
-	moved     chan struct{}           // closed when positions have moved
 	faults    map[string]func() error // by path: before the request is carried out
 	drops     map[string]int          // by path: how many answers to drop after carrying out
 }
@@ -49,9 +49,9 @@ type kept struct {
 func newNeighbours(t *testing.T) *neighbours {
 	n := &neighbours{
 		epoch: "epoch", tokens: map[string]int{}, nonces: map[string]socialapi.Result{},
-		names: map[string]int{}, inboxes: map[int][]bell.Event{}, oldest: map[int]int64{},
+		names: map[string]int{}, left: map[int]bool{}, inboxes: map[int][]bell.Event{}, oldest: map[int]int64{},
 		positions: map[int]int64{}, waiting: map[int][]int{}, lanes: map[string]kept{},
-		faults: map[string]func() error{}, drops: map[string]int{}, moved: make(chan struct{}),
+		faults: map[string]func() error{}, drops: map[string]int{},
 	}
 	mux := http.NewServeMux()
 	handle(mux, n, accountsapi.PathLogin, n.login)
@@ -122,18 +122,10 @@ func (n *neighbours) add(user, sender int, content string) bell.Event {
 	return ev
 }
 
-func (n *neighbours) position(user int) (seq int64, moved <-chan struct{}) {
+func (n *neighbours) position(user int) int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.positions[user], n.moved
-}
-
-// awaitPosition waits until seq is stored as a user's position.
-func (n *neighbours) awaitPosition(t *testing.T, user int, seq int64) {
-	t.Helper()
-	for got, moved := n.position(user); got != seq; got, moved = n.position(user) {
-		await(t, "a position", moved)
-	}
+	return n.positions[user]
 }
 
 func (n *neighbours) login(c accountsapi.Credentials) (accountsapi.Session, error) {
@@ -174,7 +166,19 @@ func (n *neighbours) ended(r accountsapi.EndedRequest) (out accountsapi.EndedRes
 			out.Ended = append(out.Ended, s)
 		}
 	}
+	for _, u := range r.Users {
+		if n.left[u] {
+			out.Gone = append(out.Gone, u)
+		}
+	}
 	return out, nil
+}
+
+// delete deletes an account without ringing.
+func (n *neighbours) delete(user int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.left[user] = true
 }
 
 func (n *neighbours) create(c accountsapi.Credentials) (accountsapi.Session, error) {
@@ -261,7 +265,5 @@ func (n *neighbours) setPositions(r socialapi.PositionsRequest) (struct{}, error
 	for _, p := range r.Positions {
 		n.positions[p.User] = max(n.positions[p.User], p.Seq)
 	}
-	close(n.moved)
-	n.moved = make(chan struct{})
 	return struct{}{}, nil
 }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"pymessage/internal/fault"
 	"pymessage/internal/httpjson"
+	"pymessage/internal/service"
 	"pymessage/services/gateway/web"
 	"pymessage/services/gateway/wire"
 )
@@ -68,7 +68,7 @@ func (s *Server) upgrade(u *websocket.Upgrader, w http.ResponseWriter, r *http.R
 		_ = tcp.SetWriteBuffer(kernelBuffer) // it works without, only less well
 	}
 	bucket := int(s.next.Add(1) % uint64(s.buckets()))
-	c := newConn(s, ws, clientAddress(r, s.cfg.TrustedProxies), bucket)
+	c := newConn(s, ws, service.ClientAddress(r, s.cfg.TrustedProxies), bucket)
 	if !s.remember(c) {
 		ws.Close()
 		return
@@ -85,25 +85,4 @@ func (s *Server) originAllowed(r *http.Request) bool {
 	}
 	u, err := url.Parse(origin)
 	return err == nil && len(s.cfg.AllowedOrigins) == 0 && strings.EqualFold(u.Host, r.Host)
-}
-
-// clientAddress is the address that a client is throttled by: the peer's, or, where
-// the peer is a trusted proxy, the last one in X-Forwarded-For that is not.
-func clientAddress(r *http.Request, trusted []netip.Prefix) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	forwarded := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(forwarded) - 1; i >= 0 && isTrusted(host, trusted); i-- {
-		if hop, err := netip.ParseAddr(strings.TrimSpace(forwarded[i])); err == nil {
-			host = hop.Unmap().String()
-		}
-	}
-	return host
-}
-
-func isTrusted(address string, trusted []netip.Prefix) bool {
-	a, err := netip.ParseAddr(address)
-	return err == nil && slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
 }

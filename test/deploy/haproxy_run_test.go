@@ -231,6 +231,8 @@ func TestHAProxyRoutesAndTellsTheClientsAddress(t *testing.T) {
 		"/":                     "gateway1 127.0.0.1",
 		"/assets/app.js":        "gateway1 127.0.0.1",
 		"/get_user/":            "gateway1 127.0.0.1",
+		"/accounts/v1/me":       "accounts1 127.0.0.1",
+		"/social/v1/friends":    "social1 127.0.0.1",
 	} {
 		if status, body := b.get(t, b.public, path); status != http.StatusOK || body != want {
 			t.Errorf("%s: %d %q, want %q", path, status, body, want)

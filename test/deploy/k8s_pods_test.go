@@ -245,7 +245,7 @@ func TestServicesLeadToPorts(t *testing.T) {
 	})
 }
 
-func TestIngressSendsSocketsToGatewaysAndRESTToAccounts(t *testing.T) {
+func TestIngressSendsSocketsToGatewaysAndRESTToTheServices(t *testing.T) {
 	t.Parallel()
 	eachRendering(t, func(t *testing.T, r *rendering) {
 		routes := map[string]string{}
@@ -260,7 +260,10 @@ func TestIngressSendsSocketsToGatewaysAndRESTToAccounts(t *testing.T) {
 				}
 			}
 		}
-		want := map[string]string{"Prefix /": "gateway:public", "Exact /get_user": "accounts:public"}
+		want := map[string]string{
+			"Prefix /": "gateway:public", "Exact /get_user": "accounts:public",
+			"Prefix /accounts": "accounts:public", "Prefix /social": "social:public",
+		}
 		if !maps.Equal(routes, want) {
 			t.Errorf("routes %v, want %v", routes, want)
 		}

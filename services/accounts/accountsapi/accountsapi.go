@@ -21,7 +21,7 @@ const (
 // Limits of the interface.
 const (
 	MaxLookup   = 1000  // users in one LookupRequest
-	MaxSessions = 10000 // sessions in one EndedRequest
+	MaxSessions = 10000 // sessions, and users, in one EndedRequest
 )
 
 // Credentials are what a person proves to be somebody with.
@@ -69,14 +69,18 @@ type EndRequest struct {
 	Session string `json:"session"`
 }
 
-// EndedRequest asks which of many sessions have ended.
+// EndedRequest asks which of many sessions have ended, and which of many users are
+// no more.
 type EndedRequest struct {
 	Sessions []string `json:"sessions"`
+	Users    []int    `json:"users,omitempty"`
 }
 
-// EndedResponse names those sessions that have ended.
+// EndedResponse names those sessions that have ended, and those users whose accounts
+// were deleted.
 type EndedResponse struct {
 	Ended []string `json:"ended"`
+	Gone  []int    `json:"gone,omitempty"`
 }
 
 // Client calls the accounts service.
@@ -122,12 +126,12 @@ func (c *Client) End(ctx context.Context, r EndRequest) error {
 	return c.http.Post(ctx, PathEnd, r, nil)
 }
 
-// Ended says which of the sessions have ended, for gateways that may have missed a
-// ring. At most MaxSessions.
-func (c *Client) Ended(ctx context.Context, sessions []string) ([]string, error) {
+// Ended says which of the sessions have ended and which of the users are no more, for
+// gateways that may have missed a ring. At most MaxSessions of either.
+func (c *Client) Ended(ctx context.Context, r EndedRequest) (EndedResponse, error) {
 	var out EndedResponse
-	err := c.http.Post(ctx, PathEnded, EndedRequest{sessions}, &out)
-	return out.Ended, err
+	err := c.http.Post(ctx, PathEnded, r, &out)
+	return out, err
 }
 
 // Lookup finds users by id; ids that nobody has are left out. At most MaxLookup.

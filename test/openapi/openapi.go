@@ -1,0 +1,152 @@
+// Package openapi holds services to their OpenAPI documents: in tests, a client
+// checks every request and answer that goes through it.
+package openapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/go-chi/chi/v5"
+)
+
+// Document is what a service says of itself.
+type Document struct {
+	doc    *openapi3.T
+	router routers.Router
+}
+
+// Load reads a document, which has to be one of OpenAPI 3.1.
+func Load(t testing.TB, text []byte) *Document {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(doc.OpenAPI, "3.1.") {
+		t.Errorf("it is of OpenAPI %s", doc.OpenAPI)
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Document{doc, router}
+}
+
+// CheckRoutes checks that the document tells of every route of h, and of no other.
+func (d *Document) CheckRoutes(t testing.TB, h http.Handler) {
+	t.Helper()
+	var served, told []string
+	err := chi.Walk(h.(chi.Routes), func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		served = append(served, method+" "+route)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, item := range d.doc.Paths.Map() {
+		for method := range item.Operations() {
+			told = append(told, method+" "+path)
+		}
+	}
+	for _, route := range served {
+		if !slices.Contains(told, route) {
+			t.Errorf("%s is served and not told of", route)
+		}
+	}
+	for _, route := range told {
+		if !slices.Contains(served, route) {
+			t.Errorf("%s is told of and not served", route)
+		}
+	}
+}
+
+// Client makes an HTTP client for t that checks what goes through it: a request that
+// is not as the document has it must not succeed, every answer must be one that the
+// document tells of.
+func (d *Document) Client(t testing.TB) *http.Client {
+	transport := &http.Transport{DisableKeepAlives: true} // so that no connection outlives the test
+	return &http.Client{Transport: &checker{d, t, transport}}
+}
+
+type checker struct {
+	*Document
+	t    testing.TB
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (c *checker) RoundTrip(req *http.Request) (*http.Response, error) {
+	var body []byte
+	if req.Body != nil {
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+		req.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	resp, err := c.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(answer))
+	c.check(req, body, resp, answer)
+	return resp, nil
+}
+
+func (c *checker) check(req *http.Request, body []byte, resp *http.Response, answer []byte) {
+	route, params, err := c.router.FindRoute(req)
+	if err != nil {
+		if resp.StatusCode != http.StatusNotFound && resp.StatusCode != http.StatusMethodNotAllowed {
+			c.t.Errorf("%s %s: %d, of which the document tells nothing: %v", req.Method, req.URL.Path, resp.StatusCode, err)
+		}
+		return
+	}
+	where := route.Method + " " + route.Path
+	copied := req.Clone(context.Background())
+	copied.Body = io.NopCloser(bytes.NewReader(body))
+	input := &openapi3filter.RequestValidationInput{
+		Request: copied, PathParams: params, Route: route,
+		Options: &openapi3filter.Options{
+			AuthenticationFunc: hasBearer, IncludeResponseStatus: true, SkipSettingDefaults: true,
+			RejectWhenRequestBodyNotSpecified: true,
+		},
+	}
+	if err := openapi3filter.ValidateRequest(context.Background(), input); err != nil && resp.StatusCode < 400 {
+		c.t.Errorf("%s: a request that the document forbids got %d: %v", where, resp.StatusCode, err)
+	}
+	if route.Operation.Responses.Status(resp.StatusCode) == nil && resp.StatusCode < 500 {
+		c.t.Errorf("%s: the document has no answer %s", where, strconv.Itoa(resp.StatusCode))
+	}
+	err = openapi3filter.ValidateResponse(context.Background(), (&openapi3filter.ResponseValidationInput{
+		RequestValidationInput: input, Status: resp.StatusCode, Header: resp.Header, Options: input.Options,
+	}).SetBodyBytes(answer))
+	if err != nil {
+		c.t.Errorf("%s: an answer that the document does not have: %v", where, err)
+	}
+}
+
+func hasBearer(_ context.Context, in *openapi3filter.AuthenticationInput) error {
+	header := in.RequestValidationInput.Request.Header.Get("Authorization")
+	if !strings.HasPrefix(strings.ToLower(header), "bearer ") {
+		return in.NewError(errors.New("there is no bearer token"))
+	}
+	return nil
+}
