@@ -20,13 +20,20 @@ type Kind string
 const (
 	KindMessage       Kind = "message"        // Peer sent Content
 	KindFriendRequest Kind = "friend_request" // Peer asks to be a friend
+	KindFriendAdded   Kind = "friend_added"   // Peer is a friend now; a request between the two is no more
+	KindFriendRemoved Kind = "friend_removed" // Peer is a friend no more
+	KindRequestSent   Kind = "request_sent"   // the user asked Peer to be a friend
+	KindRequestClosed Kind = "request_closed" // the request between the two is no more, without friendship
+	KindBlocked       Kind = "blocked"        // the user blocks Peer
+	KindUnblocked     Kind = "unblocked"      // the user blocks Peer no more
+	KindTombstone     Kind = "tombstone"      // something was deleted; for nobody to see
 )
 
 // Event is one entry of a user's inbox.
 type Event struct {
 	Seq     int64  `json:"seq"`               // 1, 2, 3, ... in each inbox, without a gap
 	Kind    Kind   `json:"kind"`              // kinds that a reader does not know are passed over
-	Peer    int    `json:"peer"`              // the user who caused it
+	Peer    int    `json:"peer"`              // the other user
 	Content string `json:"content,omitempty"` // of a message
 	SentAt  int64  `json:"sent_at"`           // when it was stored, Unix milliseconds
 }

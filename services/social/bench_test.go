@@ -19,9 +19,18 @@ func BenchmarkSendBatch(b *testing.B) {
 	for _, policy := range []string{policyAnyone, policyFriends} {
 		for _, lanes := range []int{1, 2, 8} {
 			b.Run(fmt.Sprintf("policy=%s/lanes=%d", policy, lanes), func(b *testing.B) {
-				benchmarkSend(b, policy, lanes, benchMessages)
+				benchmarkSend(b, policy, lanes, 0, benchMessages)
 			})
 		}
+	}
+}
+
+// BenchmarkSendBatchAmongBlocks is the same beside many blocks, of other users.
+func BenchmarkSendBatchAmongBlocks(b *testing.B) {
+	for _, blocks := range []int{0, 1000, 100_000} {
+		b.Run(fmt.Sprintf("blocks=%d", blocks), func(b *testing.B) {
+			benchmarkSend(b, policyAnyone, 2, blocks, benchMessages)
+		})
 	}
 }
 
@@ -30,7 +39,7 @@ func BenchmarkSendBatch(b *testing.B) {
 func BenchmarkSendBatchOfNonces(b *testing.B) {
 	for _, lanes := range []int{1, 2, 8} {
 		b.Run(fmt.Sprintf("policy=%s/lanes=%d", policyAnyone, lanes), func(b *testing.B) {
-			benchmarkSend(b, policyAnyone, lanes, benchNonces)
+			benchmarkSend(b, policyAnyone, lanes, 0, benchNonces)
 		})
 	}
 }
@@ -40,11 +49,14 @@ const (
 	benchBatch = 100
 )
 
-func benchmarkSend(b *testing.B, policy string, lanes int, messages func(users []int, which int) []socialapi.Message) {
+func benchmarkSend(b *testing.B, policy string, lanes, blocks int, messages func(users []int, which int) []socialapi.Message) {
 	w := newWorld(b, func(c *Config) { c.MessagePolicy = policy })
 	users := w.users(benchUsers)
 	w.befriendNeighbours(users)
 	w.exec(`INSERT INTO inboxes (user_id) SELECT unnest($1::integer[])`, users)
+	w.exec(`INSERT INTO pairs (low, high, low_blocks)
+		SELECT $1 + which % 1000, $1 + 2000 + which, now() FROM generate_series(1, $2) AS which`, minID, blocks)
+	w.exec(`ANALYZE pairs`)
 	var batches atomic.Int64
 	var group errgroup.Group
 	b.ResetTimer()

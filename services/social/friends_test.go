@@ -3,140 +3,207 @@ package social
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"pymessage/internal/bell"
 	"pymessage/internal/fault"
 )
 
-func TestEveryActionInEveryStateDoesWhatTheProtocolSays(t *testing.T) {
+// relations are all that can be between two users.
+var relations = map[string]relation{
+	"nothing":        {},
+	"low asked":      {state: stateLowAsked},
+	"high asked":     {state: stateHighAsked},
+	"friends":        {state: stateFriends},
+	"low blocks":     {blocks: [2]bool{true, false}},
+	"high blocks":    {blocks: [2]bool{false, true}},
+	"both block":     {blocks: [2]bool{true, true}},
+	"what cannot be": {state: 9},
+}
+
+func isRelation(r relation) bool {
+	for name, known := range relations {
+		if r == known && name != "what cannot be" {
+			return true
+		}
+	}
+	return false
+}
+
+func TestEveryActionInEveryRelationDoesWhatTheProtocolSays(t *testing.T) {
 	t.Parallel()
 
-	const mine, theirs = stateLowAsked, stateHighAsked // as low sees it
-	for _, c := range []struct {
-		state   state
-		act     action
-		next    state
-		notices int
-		kind    fault.Kind // "": it succeeds
-	}{
-		{stateNone, actionRequest, mine, 1, ""},
-		{mine, actionRequest, mine, 0, ""},           // doubled
-		{theirs, actionRequest, stateFriends, 0, ""}, // crossed
-		{stateFriends, actionRequest, stateFriends, 0, fault.Conflict},
-		{stateNone, actionAccept, stateNone, 0, fault.NotFound},
-		{mine, actionAccept, mine, 0, fault.NotFound}, // nobody answers their own request
-		{theirs, actionAccept, stateFriends, 0, ""},
-		{stateFriends, actionAccept, stateFriends, 0, fault.NotFound},
-		{stateNone, actionDeny, stateNone, 0, fault.NotFound},
-		{mine, actionDeny, mine, 0, fault.NotFound},
-		{theirs, actionDeny, stateNone, 0, ""},
-		{stateFriends, actionDeny, stateFriends, 0, fault.NotFound}, // denying ends no friendship
-	} {
-		next, notices, err := transition(c.state, low, c.act)
-		if next != c.next || len(notices) != c.notices {
-			t.Errorf("%s in state %d: state %d, notices %v", c.act, c.state, next, notices)
-		}
-		if (c.kind == "") != (err == nil) || (err != nil && !errors.Is(err, c.kind)) {
-			t.Errorf("%s in state %d: error %v, want %q", c.act, c.state, err, c.kind)
+	const conflict, notFound = fault.Conflict, fault.NotFound
+	blocked := fault.Kind("blocked")
+	// What comes of it when low does it: a relation, or a fault.
+	want := map[string]map[action]any{
+		"nothing": {actionRequest: "low asked", actionAccept: notFound, actionDeny: notFound, actionCancel: notFound,
+			actionRemove: notFound, actionBlock: "low blocks", actionUnblock: notFound},
+		"low asked": {actionRequest: "low asked", actionAccept: notFound, actionDeny: notFound, actionCancel: "nothing",
+			actionRemove: notFound, actionBlock: "low blocks", actionUnblock: notFound},
+		"high asked": {actionRequest: "friends", actionAccept: "friends", actionDeny: "nothing", actionCancel: notFound,
+			actionRemove: notFound, actionBlock: "low blocks", actionUnblock: notFound},
+		"friends": {actionRequest: conflict, actionAccept: notFound, actionDeny: notFound, actionCancel: notFound,
+			actionRemove: "nothing", actionBlock: "low blocks", actionUnblock: notFound},
+		"low blocks": {actionRequest: blocked, actionAccept: notFound, actionDeny: notFound, actionCancel: notFound,
+			actionRemove: notFound, actionBlock: "low blocks", actionUnblock: "nothing"},
+		"high blocks": {actionRequest: blocked, actionAccept: notFound, actionDeny: notFound, actionCancel: notFound,
+			actionRemove: notFound, actionBlock: "both block", actionUnblock: notFound},
+		"both block": {actionRequest: blocked, actionAccept: notFound, actionDeny: notFound, actionCancel: notFound,
+			actionRemove: notFound, actionBlock: "both block", actionUnblock: "high blocks"},
+	}
+	for from, acts := range want {
+		for _, act := range actions {
+			next, _, err := transition(relations[from], low, act)
+			switch due := acts[act].(type) {
+			case string:
+				if err != nil || next != relations[due] {
+					t.Errorf("%s, then %s: %+v, %v", from, act, next, err)
+				}
+			case fault.Kind:
+				if isDue := errors.Is(err, due) || due == blocked && errors.Is(err, errBlocked); !isDue || next != relations[from] {
+					t.Errorf("%s, then %s: %+v, %v", from, act, next, err)
+				}
+			default:
+				t.Errorf("%s, then %s: the test says nothing", from, act)
+			}
 		}
 	}
 }
 
-func TestFriendshipLooksTheSameFromBothSides(t *testing.T) {
+func TestARelationLooksTheSameFromBothSides(t *testing.T) {
 	t.Parallel()
 
-	mirror := map[state]state{stateNone: stateNone, stateLowAsked: stateHighAsked, stateHighAsked: stateLowAsked, stateFriends: stateFriends}
-	for s, mirrored := range mirror {
+	for name, r := range relations {
 		for _, act := range actions {
-			next, notices, err := transition(s, low, act)
-			otherNext, otherNotices, otherErr := transition(mirrored, high, act)
-			if mirror[next] != otherNext || fault.KindOf(err) != fault.KindOf(otherErr) || len(notices) != len(otherNotices) {
-				t.Errorf("%s in state %d: low %d %v, high %d %v", act, s, next, err, otherNext, otherErr)
+			next, notices, err := transition(r, low, act)
+			otherNext, otherNotices, otherErr := transition(mirrored(r), high, act)
+			if mirrored(next) != otherNext || fault.KindOf(err) != fault.KindOf(otherErr) {
+				t.Errorf("%s, then %s: low %+v %v, high %+v %v", name, act, next, err, otherNext, otherErr)
 			}
-			for i := range notices {
-				if notices[i].to != otherNotices[i].to.other() || notices[i].kind != otherNotices[i].kind {
-					t.Errorf("%s in state %d: low %v, high %v", act, s, notices, otherNotices)
+			for _, side := range []side{low, high} {
+				if diff := cmp.Diff(kindsTo(notices, side), kindsTo(otherNotices, side.other())); diff != "" {
+					t.Errorf("%s, then %s: what low's act tells, and high's:\n%s", name, act, diff)
 				}
 			}
 		}
 	}
 }
 
-var actions = []action{actionRequest, actionAccept, actionDeny}
-
-// history is what two users did, and what must be true of any such history.
-type history struct {
-	state   state
-	wants   [2]bool // by side: asked, and since then neither denied nor accepted
-	friends bool
-	got     [2]int // friend requests in the inbox of each side
-	sent    [2]int // requests of each side that were new
+// mirrored exchanges low and high.
+func mirrored(r relation) relation {
+	switch r.state {
+	case stateLowAsked:
+		r.state = stateHighAsked
+	case stateHighAsked:
+		r.state = stateLowAsked
+	}
+	r.blocks[low], r.blocks[high] = r.blocks[high], r.blocks[low]
+	return r
 }
 
-// do does one thing, and returns how the result breaks what must hold.
-func (h *history) do(by side, act action) error {
-	before := *h
-	next, notices, err := transition(h.state, by, act)
-	h.state = next
+func kindsTo(notices []notice, to side) (kinds []bell.Kind) {
 	for _, n := range notices {
-		if n.kind != bell.KindFriendRequest || n.to != by.other() {
-			return fmt.Errorf("unexpected notice %v", n)
+		if n.to == to {
+			kinds = append(kinds, n.kind)
 		}
-		h.got[n.to]++
 	}
-	if err != nil {
-		return before.checkFault(*h, by, act, err)
-	}
-	switch {
-	case act == actionRequest && before.wants[by]: // doubled
-	case act == actionRequest && before.wants[by.other()], act == actionAccept:
-		h.friends, h.wants = true, [2]bool{}
-	case act == actionRequest:
-		h.wants[by] = true
-		h.sent[by]++
-	case act == actionDeny:
-		h.wants[by.other()] = false
-	}
-	return h.check()
+	return kinds
 }
 
-// checkFault says whether err was due, and changed nothing.
-func (h history) checkFault(after history, by side, act action, err error) error {
-	due := map[action]bool{
-		actionRequest: h.friends && errors.Is(err, fault.Conflict),
-		actionAccept:  !h.wants[by.other()] && errors.Is(err, fault.NotFound),
-		actionDeny:    !h.wants[by.other()] && errors.Is(err, fault.NotFound),
+// view is what a user can know of another.
+type view struct{ friend, incoming, outgoing, blocked bool }
+
+func viewOf(r relation, of side) view {
+	return view{
+		friend: r.state == stateFriends, incoming: r.state == asked(of.other()),
+		outgoing: r.state == asked(of), blocked: r.blocks[of],
 	}
-	if !due[act] || after != h {
-		return fmt.Errorf("fault %w is not due, or changed something", err)
-	}
-	return nil
 }
 
-func (h history) check() error {
-	switch {
-	case h.wants[low] && h.wants[high]:
-		return errors.New("both wait for each other")
-	case h.friends != (h.state == stateFriends), h.wants[low] != (h.state == stateLowAsked), h.wants[high] != (h.state == stateHighAsked):
-		return fmt.Errorf("the state is %d", h.state)
-	case h.got[low] != h.sent[high], h.got[high] != h.sent[low]:
-		return errors.New("a request has not exactly one event")
+// follow is what a client makes of an event; an error, if it makes no sense.
+func (v view) follow(kind bell.Kind) (view, error) {
+	was := v
+	switch kind {
+	case bell.KindFriendRequest:
+		v.incoming = true
+	case bell.KindRequestSent:
+		v.outgoing = true
+	case bell.KindFriendAdded:
+		v.friend, v.incoming, v.outgoing = true, false, false
+	case bell.KindFriendRemoved:
+		v.friend = false
+	case bell.KindRequestClosed:
+		v.incoming, v.outgoing = false, false
+	case bell.KindBlocked:
+		v.blocked = true
+	case bell.KindUnblocked:
+		v.blocked = false
 	}
-	return nil
+	if v == was {
+		return v, fmt.Errorf("%s says nothing new to %+v", kind, was)
+	}
+	return v, nil
 }
 
-func TestRandomHistoriesOfTwoUsersNeverBreakTheRules(t *testing.T) {
+func TestWhoFollowsTheEventsKnowsWhatIs(t *testing.T) {
 	t.Parallel()
 
-	for seed := range uint64(2000) {
-		random := rand.New(rand.NewPCG(seed, 1))
-		var h history
-		for step := range 30 {
-			by, act := side(random.IntN(2)), actions[random.IntN(len(actions))]
-			if err := h.do(by, act); err != nil {
-				t.Fatalf("seed %d, step %d, %s by %d: %v: %+v", seed, step, act, by, err, h)
+	for name, r := range relations {
+		if !isRelation(r) {
+			continue
+		}
+		for _, by := range []side{low, high} {
+			for _, act := range actions {
+				next, notices, err := transition(r, by, act)
+				if err != nil && (next != r || notices != nil) || !isRelation(next) {
+					t.Errorf("%s, then %s: %+v, %v, %v", name, act, next, notices, err)
+				}
+				for _, side := range []side{low, high} {
+					seen := viewOf(r, side)
+					for _, kind := range kindsTo(notices, side) {
+						if seen, err = seen.follow(kind); err != nil {
+							t.Errorf("%s, then %s by %d: %v", name, act, by, err)
+						}
+					}
+					if seen != viewOf(next, side) {
+						t.Errorf("%s, then %s by %d: side %d believes %+v, and it is %+v", name, act, by, side, seen, next)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestTheBlockedLearnsNothingOfABlock(t *testing.T) {
+	t.Parallel()
+
+	for name, r := range relations {
+		for _, act := range []action{actionBlock, actionUnblock} {
+			_, notices, _ := transition(r, low, act)
+			for _, kind := range kindsTo(notices, high) {
+				if kind == bell.KindBlocked || kind == bell.KindUnblocked {
+					t.Errorf("%s, then %s: high gets %s", name, act, kind)
+				}
+			}
+		}
+	}
+}
+
+func TestWhatWasDoneIsDone(t *testing.T) {
+	t.Parallel()
+
+	for name, r := range relations {
+		for _, act := range actions {
+			next, notices, err := transition(r, low, act)
+			if err != nil || len(notices) == 0 {
+				continue
+			}
+			_, _, again := transition(next, low, act)
+			if again != nil && !isDone(next, low, act) {
+				t.Errorf("%s, then %s: %+v does not count as done", name, act, next)
 			}
 		}
 	}
@@ -145,7 +212,11 @@ func TestRandomHistoriesOfTwoUsersNeverBreakTheRules(t *testing.T) {
 func TestNobodyIsAPairWithOneself(t *testing.T) {
 	t.Parallel()
 
-	for act, want := range map[action]fault.Kind{actionRequest: fault.Invalid, actionAccept: fault.NotFound, actionDeny: fault.NotFound} {
+	for _, act := range actions {
+		want := fault.NotFound
+		if act == actionRequest || act == actionBlock {
+			want = fault.Invalid
+		}
 		if _, _, err := pairOf(minID, minID, act); !errors.Is(err, want) {
 			t.Errorf("%s: %v", act, err)
 		}

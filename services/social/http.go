@@ -27,9 +27,15 @@ func (s *server) internalHandler(secret string, measure middleware) http.Handler
 	r.Post(socialapi.PathHeads, httpjson.Endpoint(s.log, s.postHeads))
 	r.Post(socialapi.PathPositions, httpjson.Endpoint(s.log, s.postPositions))
 	r.Post(socialapi.PathFriends, httpjson.Endpoint(s.log, s.postFriends))
-	r.Post(socialapi.PathRequest, httpjson.Endpoint(s.log, s.postRequest))
-	r.Post(socialapi.PathAccept, httpjson.Endpoint(s.log, s.postAnswer(actionAccept)))
-	r.Post(socialapi.PathDeny, httpjson.Endpoint(s.log, s.postAnswer(actionDeny)))
+	r.Post(socialapi.PathRequests, httpjson.Endpoint(s.log, s.postRequests))
+	r.Post(socialapi.PathBlocked, httpjson.Endpoint(s.log, s.postBlocked))
+	for path, act := range map[string]action{
+		socialapi.PathRequest: actionRequest, socialapi.PathAccept: actionAccept, socialapi.PathDeny: actionDeny,
+		socialapi.PathCancel: actionCancel, socialapi.PathRemove: actionRemove,
+		socialapi.PathBlock: actionBlock, socialapi.PathUnblock: actionUnblock,
+	} {
+		r.Post(path, httpjson.Endpoint(s.log, s.postChange(act)))
+	}
 	return r
 }
 
@@ -100,19 +106,27 @@ func (s *server) postFriends(r *http.Request, in socialapi.UserRequest) (out soc
 	return out, err
 }
 
-func (s *server) postRequest(r *http.Request, in socialapi.FriendRequest) (out socialapi.Change, err error) {
-	if err := checkPair(in); err != nil {
+func (s *server) postRequests(r *http.Request, in socialapi.UserRequest) (out socialapi.Requests, err error) {
+	if err := checkUser(in.User); err != nil {
 		return out, err
 	}
-	return s.request(r.Context(), in.Actor, in.User)
+	return s.store.requests(r.Context(), in.User)
 }
 
-func (s *server) postAnswer(act action) func(*http.Request, socialapi.FriendRequest) (socialapi.Change, error) {
+func (s *server) postBlocked(r *http.Request, in socialapi.UserRequest) (out socialapi.Blocked, err error) {
+	if err := checkUser(in.User); err != nil {
+		return out, err
+	}
+	out.Blocked, err = s.store.blocked(r.Context(), in.User)
+	return out, err
+}
+
+func (s *server) postChange(act action) func(*http.Request, socialapi.FriendRequest) (socialapi.Change, error) {
 	return func(r *http.Request, in socialapi.FriendRequest) (out socialapi.Change, err error) {
 		if err := checkPair(in); err != nil {
 			return out, err
 		}
-		return s.store.change(r.Context(), in.Actor, in.User, act, s.maxWaiting)
+		return s.change(r.Context(), change{actor: in.Actor, user: in.User, act: act, again: in.Again})
 	}
 }
 
@@ -123,7 +137,7 @@ func checkPair(in socialapi.FriendRequest) error {
 		return err
 	}
 	if !isID(in.User) {
-		return fault.New(fault.NotFound, "there is no user %d", in.User)
+		return noUser(in.User)
 	}
 	return nil
 }

@@ -43,6 +43,8 @@ func TestRequestsThatCanNeverSucceedAreInvalid(t *testing.T) {
 		"a huge page":       read(minID, 0, socialapi.MaxPage+1),
 		"nobody's inbox":    func() error { _, err := w.client.Open(ctx, maxID+1); return err },
 		"nobody's friends":  func() error { _, err := w.client.Friends(ctx, -1); return err },
+		"nobody's requests": func() error { _, err := w.client.Requests(ctx, -1); return err },
+		"nobody's blocks":   func() error { _, err := w.client.Blocked(ctx, -1); return err },
 		"many heads":        func() error { _, err := w.client.Heads(ctx, make([]int, socialapi.MaxUsers+1)); return err },
 		"many positions": func() error {
 			return w.client.SetPositions(ctx, socialapi.PositionsRequest{Positions: make([]socialapi.UserSeq, socialapi.MaxUsers+1)})
@@ -98,10 +100,13 @@ func TestWithoutItsStoreTheServiceIsUnavailable(t *testing.T) {
 			_, err := w.client.Read(t.Context(), socialapi.ReadRequest{User: u[0], Limit: 1})
 			return err
 		},
-		"heads":   func() error { _, err := w.client.Heads(t.Context(), u); return err },
-		"friends": func() error { _, err := w.client.Friends(t.Context(), u[0]); return err },
-		"request": func() error { _, err := w.client.Request(t.Context(), u[0], u[1]); return err },
-		"deny":    func() error { _, err := w.client.Deny(t.Context(), u[0], u[1]); return err },
+		"heads":    func() error { _, err := w.client.Heads(t.Context(), u); return err },
+		"friends":  func() error { _, err := w.client.Friends(t.Context(), u[0]); return err },
+		"requests": func() error { _, err := w.client.Requests(t.Context(), u[0]); return err },
+		"blocked":  func() error { _, err := w.client.Blocked(t.Context(), u[0]); return err },
+		"block":    func() error { _, err := w.client.Block(t.Context(), u[0], u[1]); return err },
+		"request":  func() error { _, err := w.client.Request(t.Context(), u[0], u[1]); return err },
+		"deny":     func() error { _, err := w.client.Deny(t.Context(), u[0], u[1]); return err },
 		"positions": func() error {
 			return w.client.SetPositions(t.Context(), socialapi.PositionsRequest{Positions: []socialapi.UserSeq{{User: u[0], Seq: 1}}})
 		},

@@ -175,7 +175,7 @@ func TestWaitingAreTheRequestsThatWereDeliveredAndNotAnswered(t *testing.T) {
 		{"one denied", func() { _, _ = w.client.Deny(t.Context(), me, u[4]) }, []int{u[3], u[1]}},
 		{"one crossed", func() { _, _ = w.client.Request(t.Context(), me, u[1]) }, []int{u[3]}},
 		{"the denied one again, not delivered", func() { _, _ = w.client.Request(t.Context(), u[4], me) }, []int{u[3]}},
-		{"that delivered", func() { w.setPositions(socialapi.UserSeq{User: me, Seq: 5}) }, []int{u[3], u[4]}},
+		{"that delivered", func() { w.setPositions(socialapi.UserSeq{User: me, Seq: 8}) }, []int{u[3], u[4]}},
 	} {
 		step.do()
 		if diff := cmp.Diff(step.waiting, w.open(me).Waiting); diff != "" {

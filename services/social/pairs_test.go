@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -37,7 +39,8 @@ func TestARequestIsAnEventOnceAndAFriendshipForBoth(t *testing.T) {
 		t.Fatal(err)
 	}
 	event := bell.Event{Seq: 1, Kind: bell.KindFriendRequest, Peer: alice, SentAt: first.Rings[0].Event.SentAt}
-	want := socialapi.Change{Epoch: w.open(bob).Epoch, Rings: []socialapi.Ring{{User: bob, Event: event}}}
+	sent := bell.Event{Seq: 1, Kind: bell.KindRequestSent, Peer: bob, SentAt: event.SentAt}
+	want := socialapi.Change{Epoch: w.open(bob).Epoch, Rings: []socialapi.Ring{{User: bob, Event: event}, {User: alice, Event: sent}}}
 	if diff := cmp.Diff(want, first); diff != "" {
 		t.Errorf("change (-want +got):\n%s", diff)
 	}
@@ -76,7 +79,7 @@ func TestADeniedRequestMayBeSentAgainAndIsANewEvent(t *testing.T) {
 		if _, err := w.client.Deny(t.Context(), u[1], u[0]); !errors.Is(err, fault.NotFound) {
 			t.Errorf("denied twice: %v", err)
 		}
-		if got := len(w.inbox(u[1])); got != round+1 {
+		if got := len(w.inbox(u[1])); got != 2*(round+1) { // asked and closed
 			t.Errorf("round %d: %d events", round, got)
 		}
 	}
@@ -100,8 +103,12 @@ func TestRequestsThatCrossMakeFriends(t *testing.T) {
 		if !slices.Equal(w.friends(u[0]), u[1:]) || !slices.Equal(w.friends(u[1]), u[:1]) {
 			t.Errorf("friends %v and %v", w.friends(u[0]), w.friends(u[1]))
 		}
-		if n := len(w.inbox(u[0])) + len(w.inbox(u[1])); n != 1 {
-			t.Errorf("%d events for one request that was answered by another", n)
+		for _, user := range u {
+			inbox := w.inbox(user)
+			w.checkSnapshot(user, inbox)
+			if len(inbox) != 2 || inbox[1].Kind != bell.KindFriendAdded {
+				t.Errorf("events of one request that was answered by another: %v", inbox)
+			}
 		}
 	}
 }
@@ -239,21 +246,20 @@ func twoOf(random *rand.Rand, users []int) (int, int) {
 	return users[i], users[j]
 }
 
+// do has actor do something about user.
+func (w *world) do(ctx context.Context, actor, user int, act action) (socialapi.Change, error) {
+	return map[action]func(context.Context, int, int) (socialapi.Change, error){
+		actionRequest: w.client.Request, actionAccept: w.client.Accept, actionDeny: w.client.Deny, actionCancel: w.client.Cancel,
+		actionRemove: w.client.Remove, actionBlock: w.client.Block, actionUnblock: w.client.Unblock,
+	}[act](ctx, actor, user)
+}
+
 // act does one thing; only the faults that it may have are none.
 func (w *world) act(ctx context.Context, sum *tally, actor, user int, act action) error {
-	var change socialapi.Change
-	var err error
-	switch act {
-	case actionRequest:
-		change, err = w.client.Request(ctx, actor, user)
-	case actionAccept:
-		change, err = w.client.Accept(ctx, actor, user)
-	case actionDeny:
-		change, err = w.client.Deny(ctx, actor, user)
-	}
+	change, err := w.do(ctx, actor, user, act)
 	sum.events.Add(int64(len(change.Rings)))
 	for _, r := range change.Rings {
-		if act != actionRequest || r.User != user || r.Event.Peer != actor {
+		if r.User+r.Event.Peer != actor+user || r.User != actor && r.User != user {
 			return fmt.Errorf("%s of %d about %d rings %v", act, actor, user, r)
 		}
 	}
@@ -269,23 +275,25 @@ func (w *world) checkFriendships(users []int, sum *tally) {
 	events := 0
 	for _, a := range users {
 		inbox := w.inbox(a)
-		requests := slices.DeleteFunc(slices.Clone(inbox), func(e bell.Event) bool { return e.Kind != bell.KindFriendRequest })
-		events += len(requests)
+		w.checkSnapshot(a, inbox)
+		changes := slices.DeleteFunc(slices.Clone(inbox), func(e bell.Event) bool { return e.Kind == bell.KindMessage })
+		events += len(changes)
 		w.setPositions(socialapi.UserSeq{User: a, Seq: int64(len(inbox))})
 		waiting := w.open(a).Waiting
+		mine := w.snapshot(a)
 		for _, b := range users {
 			if a == b {
 				continue
 			}
-			if slices.Contains(w.friends(a), b) != slices.Contains(w.friends(b), a) {
-				w.t.Errorf("half a friendship of %d and %d", a, b)
+			theirs := w.snapshot(b)
+			if mine.Friends[b] != theirs.Friends[a] || mine.Incoming[b] != theirs.Outgoing[a] {
+				w.t.Errorf("half a friendship or request of %d and %d", a, b)
 			}
-			if slices.Contains(waiting, b) && slices.Contains(w.friends(a), b) {
-				w.t.Errorf("%d waits for an answer of a friend, %d", b, a)
+			if between := mine.Friends[b] || mine.Incoming[b] > 0; between && (mine.Blocked[b] || theirs.Blocked[a] || mine.Friends[b] && mine.Incoming[b] > 0) {
+				w.t.Errorf("%d has %+v, %d has %+v", a, mine, b, theirs)
 			}
-			asks := w.requestSeq(a, b)
-			if newest := newestOf(requests, b); slices.Contains(waiting, b) != (asks > 0) || asks > 0 && asks != newest {
-				w.t.Errorf("the request of %d to %d has seq %d; its newest event has %d", b, a, asks, newest)
+			if asks := w.requestSeq(a, b); slices.Contains(waiting, b) != (asks > 0) || asks > 0 && asks != newestOf(changes, b) {
+				w.t.Errorf("the request of %d to %d has seq %d; its newest event has %d", b, a, asks, newestOf(changes, b))
 			}
 		}
 	}
@@ -294,7 +302,7 @@ func (w *world) checkFriendships(users []int, sum *tally) {
 	}
 }
 
-// newestOf is the seq of the newest event that peer caused, 0 if there is none.
+// newestOf is the seq of the newest event about peer, 0 if there is none.
 func newestOf(events []bell.Event, peer int) (seq int64) {
 	for _, e := range events {
 		if e.Peer == peer {
@@ -310,4 +318,38 @@ func (w *world) requestSeq(user, from int) int64 {
 	return w.value(`SELECT coalesce(max(request_seq), 0) FROM pairs
 		WHERE low = $1 AND high = $2 AND state = CASE WHEN $1 = $3::integer THEN 2 ELSE 1 END`,
 		min(user, from), max(user, from), user)
+}
+
+func TestAChangeWhoseAnswerIsLostHasSucceededAllTheSame(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	var lose atomic.Bool
+	w.client = w.serve(http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
+		if lose.CompareAndSwap(true, false) {
+			w.handler.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		}
+		w.handler.ServeHTTP(answer, r)
+	}))
+	u := w.users(2)
+	a, b := u[0], u[1]
+	for _, step := range []struct {
+		actor, user int
+		act         action
+	}{
+		{a, b, actionRequest}, {b, a, actionAccept}, {a, b, actionRemove}, {a, b, actionRequest}, {a, b, actionCancel},
+		{a, b, actionRequest}, {b, a, actionDeny}, {a, b, actionBlock}, {a, b, actionUnblock}, {a, b, actionRequest}, {b, a, actionRequest},
+	} {
+		lose.Store(true)
+		if _, err := w.do(t.Context(), step.actor, step.user, step.act); err != nil || lose.Load() {
+			t.Errorf("%s of %d: %v", step.act, step.actor, err)
+		}
+	}
+	if _, err := w.do(t.Context(), a, b, actionDeny); !errors.Is(err, fault.NotFound) {
+		t.Errorf("what was not asked before: %v", err)
+	}
+	if !w.snapshot(a).Friends[b] || !w.snapshot(b).Friends[a] {
+		t.Error("they are no friends")
+	}
 }

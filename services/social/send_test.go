@@ -258,6 +258,42 @@ func TestUnderThePolicyFriendsOnlyFriendsAndOneselfGetThrough(t *testing.T) {
 	if _, err := w.client.Accept(t.Context(), bob, alice); err != nil {
 		t.Fatal(err)
 	}
-	wantResults(t, w.send("lane", 2, batch...), seq(3), no, seq(1), seq(4), seq(5), unknown)
-	wantResults(t, w.send("lane", 2, batch...), seq(3), no, seq(1), seq(4), seq(5), unknown)
+	// seq 3 of bob and 2 of alice say that they are friends
+	wantResults(t, w.send("lane", 2, batch...), seq(4), no, seq(3), seq(5), seq(6), unknown)
+	wantResults(t, w.send("lane", 2, batch...), seq(4), no, seq(3), seq(5), seq(6), unknown)
+}
+
+func TestABlockLooksLikeAbsenceToBoth(t *testing.T) {
+	t.Parallel()
+
+	for policy, refusal := range map[string]socialapi.Refusal{
+		policyAnyone: socialapi.RefusedUnknown, policyFriends: socialapi.RefusedNotFriend, // what strangers get
+	} {
+		w := newWorld(t, func(c *Config) { c.MessagePolicy = policy })
+		u := w.users(2)
+		alice, bob := u[1], u[0]
+		if _, err := w.client.Block(t.Context(), bob, alice); err != nil {
+			t.Fatal(err)
+		}
+		no := refused(refusal)
+		batch := []socialapi.Message{message(alice, bob, "hi"), message(bob, alice, "hi"), message(bob, bob, "note")}
+		wantResults(t, w.send("lane", 1, batch...), no, no, seq(2)) // seq 1: blocked
+		nonces := []socialapi.Message{withNonce(alice, bob, "hi", "n"), withNonce(bob, alice, "hi", "n")}
+		wantResults(t, w.send("nonces", 1, nonces...), no, no)
+		_, stranger := w.client.Request(t.Context(), alice, maxID)
+		_, blocked := w.client.Request(t.Context(), alice, bob)
+		if want := strings.Replace(stranger.Error(), fmt.Sprint(maxID), fmt.Sprint(bob), 1); blocked.Error() != want {
+			t.Errorf("the blocked is told %q, who asks for nobody %q", blocked, stranger)
+		}
+		if n := len(w.inbox(alice)); n != 0 {
+			t.Errorf("the blocked got %d events", n)
+		}
+		if _, err := w.client.Unblock(t.Context(), bob, alice); err != nil {
+			t.Fatal(err)
+		}
+		if policy == policyAnyone {
+			wantResults(t, w.send("lane", 2, batch...), seq(4), seq(1), seq(5))
+			wantResults(t, w.send("nonces", 2, nonces...), seq(6), seq(2))
+		}
+	}
 }

@@ -79,15 +79,16 @@ func (s *server) refuseStrangers(ctx context.Context, messages []socialapi.Messa
 	return nil
 }
 
-// request asks user to be actor's friend. Both must exist; for an answer they
-// need not be looked up, as there is no request from somebody who does not.
-func (s *server) request(ctx context.Context, actor, user int) (socialapi.Change, error) {
-	if actor != user {
-		if err := s.mustExist(ctx, actor, user); err != nil {
+// change carries out what a user does about another. For a request and a block both
+// must exist; for the rest they need not be looked up, as there is nothing between
+// users who do not.
+func (s *server) change(ctx context.Context, c change) (socialapi.Change, error) {
+	if c.actor != c.user && (c.act == actionRequest || c.act == actionBlock) {
+		if err := s.mustExist(ctx, c.actor, c.user); err != nil {
 			return socialapi.Change{}, err
 		}
 	}
-	return s.store.change(ctx, actor, user, actionRequest, s.maxWaiting)
+	return s.store.change(ctx, c, s.maxWaiting)
 }
 
 func (s *server) mustExist(ctx context.Context, users ...int) error {
@@ -99,13 +100,15 @@ func (s *server) mustExist(ctx context.Context, users ...int) error {
 		switch {
 		case found.known[u]:
 		case found.sure:
-			return fault.New(fault.NotFound, "there is no user %d", u)
+			return noUser(u)
 		default:
 			return fault.New(fault.Unavailable, "whether there is a user %d could not be found out", u)
 		}
 	}
 	return nil
 }
+
+func noUser(user int) error { return fault.New(fault.NotFound, "there is no user %d", user) }
 
 func isID(user int) bool { return user >= minID && user <= maxID }
 

@@ -104,6 +104,13 @@ func isUndone(err error) bool {
 var kinds = map[int16]bell.Kind{
 	1: bell.KindMessage,
 	2: bell.KindFriendRequest,
+	3: bell.KindFriendAdded,
+	4: bell.KindFriendRemoved,
+	5: bell.KindRequestSent,
+	6: bell.KindRequestClosed,
+	7: bell.KindBlocked,
+	8: bell.KindUnblocked,
+	9: bell.KindTombstone,
 }
 
 // kindNumber is the inverse of kinds.

