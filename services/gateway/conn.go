@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -28,13 +29,15 @@ const (
 	maxBadFrames = 100
 	// closeGrace is how long a client may take to answer a close frame.
 	closeGrace = time.Second
+	// extendStep is how long the read deadline is left alone after it was moved.
+	extendStep = 200 * time.Millisecond
 )
 
-// Frames that were read and thrown away.
-var (
-	errFrameTooLong = errors.New("frame too long")
-	errBinary       = errors.New("binary frame")
-)
+// errFrameTooLong is a frame that was read and thrown away.
+var errFrameTooLong = wire.BadRequest("frame is longer than " + strconv.Itoa(wire.MaxFrame) + " bytes")
+
+// readBuffers hold a frame while it is decoded.
+var readBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // conn is one socket. One goroutine reads it; a writer exists only while there is
 // something to write.
@@ -54,6 +57,7 @@ type conn struct {
 	loginLeft time.Duration // of the time for the login
 	badFrames int           // in a row
 	ref       string        // of the request that is worked on; version 2
+	extended  time.Time     // when the read deadline was moved
 
 	// Guarded by user.mu.
 	last   int64 // newest seq that was queued for this socket
@@ -76,7 +80,9 @@ type conn struct {
 	stalled   bool // an event did not fit into the queue: go on from the store when it is empty
 	busy      bool // a request other than a send is being worked on
 	draining  bool // requests are no longer accepted
-	closing   bool // a close frame is queued or written
+	closing   bool // a close frame is queued or written: nothing follows it
+	leaving   bool // logout is being worked on: its answer comes before the end
+	revoked   bool // the session is over
 	dirty     bool // events were written since the last ping
 	pinged    time.Time
 	epoch     string // of the log that written and confirmed count in
@@ -125,55 +131,65 @@ func newConn(srv *Server, ws *websocket.Conn, address string, bucket int) *conn 
 func (c *conn) serve() {
 	defer c.end()
 	for {
-		data, err := c.read()
-		switch {
-		case errors.Is(err, errFrameTooLong):
-			c.handle(wire.Request{}, wire.BadRequest("frame is longer than "+strconv.Itoa(wire.MaxFrame)+" bytes"))
-		case errors.Is(err, errBinary):
-			c.handle(wire.Request{}, wire.BadRequest("frame is binary, not text"))
-		case err != nil:
+		req, err := c.read()
+		if protocol := (wire.Error{}); err != nil && !errors.As(err, &protocol) {
 			c.readFailed(err)
 			return
-		default:
-			c.handle(wire.Decode(data, c.version))
 		}
+		c.handle(req, err)
 		if !c.awaitRoom() {
 			return
 		}
 	}
 }
 
-// read gives the next frame. It owns the read deadline: before the login what is
-// left of its time, later heartbeat and patience.
-func (c *conn) read() ([]byte, error) {
-	patience := c.srv.cfg.Heartbeat + c.srv.cfg.Patience
-	began := time.Now()
-	if c.user == nil {
-		patience = c.loginLeft
-		defer func() { c.loginLeft -= time.Since(began) }()
-	}
-	if err := c.ws.SetReadDeadline(began.Add(patience)); err != nil {
-		return nil, err
-	}
-	kind, r, err := c.ws.NextReader()
+// read gives the next request. A frame that is none is a wire.Error; any other error
+// is the end of the socket.
+func (c *conn) read() (wire.Request, error) {
+	kind, r, err := c.nextFrame()
 	if err != nil {
-		return nil, err
+		return wire.Request{}, err
 	}
 	if kind != websocket.TextMessage {
-		return nil, discard(r, errBinary)
+		return wire.Request{}, discard(r, wire.BadRequest("frame is binary, not text"))
 	}
-	return readFrame(r)
+	buffer := readBuffers.Get().(*bytes.Buffer) // taken as late as this: most sockets are idle
+	defer readBuffers.Put(buffer)
+	buffer.Reset()
+	if _, err := buffer.ReadFrom(io.LimitReader(r, wire.MaxFrame+1)); err != nil {
+		return wire.Request{}, err
+	}
+	if buffer.Len() > wire.MaxFrame {
+		return wire.Request{}, discard(r, errFrameTooLong)
+	}
+	return wire.Decode(buffer.Bytes(), c.version)
 }
 
-func readFrame(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, wire.MaxFrame+1))
+// nextFrame waits for a frame. It owns the read deadline: before the login what is
+// left of its time, later heartbeat and patience.
+func (c *conn) nextFrame() (kind int, r io.Reader, err error) {
+	if c.user != nil {
+		err = c.extend()
+	} else {
+		began := time.Now()
+		defer func() { c.loginLeft -= time.Since(began) }()
+		err = c.ws.SetReadDeadline(began.Add(c.loginLeft))
+	}
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	if len(data) <= wire.MaxFrame {
-		return data, nil
+	return c.ws.NextReader()
+}
+
+// extend moves the read deadline, though not with every frame: that would cost as
+// much as decoding it.
+func (c *conn) extend() error {
+	now := time.Now()
+	if now.Sub(c.extended) < extendStep {
+		return nil
 	}
-	return nil, discard(r, errFrameTooLong)
+	c.extended = now
+	return c.ws.SetReadDeadline(now.Add(c.srv.cfg.Heartbeat + c.srv.cfg.Patience))
 }
 
 // discard reads the rest of a frame, and says why.
@@ -266,11 +282,15 @@ func (c *conn) awaitSends() {
 	}
 }
 
-// beginSend counts a send that enters a lane.
-func (c *conn) beginSend() {
+// beginSend counts a send that enters a lane, and says whether it may.
+func (c *conn) beginSend() bool {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.draining || c.closed {
+		return false
+	}
 	c.inFlight++
-	c.mu.Unlock()
+	return true
 }
 
 // endSend answers a send that comes out of a lane.
@@ -278,7 +298,6 @@ func (c *conn) endSend(answer []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.inFlight--
-	c.owed++
 	c.enqueue(frame{kind: answerFrame, data: answer})
 	c.room.Broadcast()
 }
@@ -287,7 +306,6 @@ func (c *conn) endSend(answer []byte) {
 func (c *conn) answer(data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.owed++
 	c.enqueue(frame{kind: answerFrame, data: data})
 }
 
@@ -296,7 +314,7 @@ func (c *conn) answer(data []byte) {
 func (c *conn) event(data []byte, seq, sentAt int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stalled {
+	if c.stalled || c.closing {
 		return false
 	}
 	if c.queued > 0 && c.queued+len(data) > c.srv.cfg.QueueBytes {
@@ -308,11 +326,12 @@ func (c *conn) event(data []byte, seq, sentAt int64) bool {
 	return true
 }
 
-// isStalled says whether the socket waits for its queue to drain.
+// isStalled says whether the socket takes no events: it waits for its queue to drain,
+// or is about to end.
 func (c *conn) isStalled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.stalled
+	return c.stalled || c.closing
 }
 
 // notice queues what is no event of the inbox, however full the queue is: there is

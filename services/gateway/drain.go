@@ -33,8 +33,8 @@ func (s *Server) drainAll() {
 }
 
 // drain makes the client go elsewhere: no further request is accepted, those in
-// flight are answered, a last ping gets a moment to be answered, then the socket is
-// closed with 1012.
+// flight are answered, no further event is written, a last ping gets a moment to be
+// answered, then the socket is closed with 1012.
 func (c *conn) drain() {
 	c.mu.Lock()
 	c.draining = true
@@ -42,6 +42,9 @@ func (c *conn) drain() {
 		c.room.Wait()
 	}
 	c.mu.Unlock()
+	if f := c.follows(); f != nil {
+		f.pause(c)
+	}
 	c.ping()
 	c.awaitConfirmation()
 	c.close(wire.CloseRestart, "the gateway restarts")

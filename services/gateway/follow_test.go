@@ -19,7 +19,7 @@ func TestTheBacklogComesAtLoginInOrderHoweverLong(t *testing.T) {
 
 	bob := b.enter(t, "bob")
 	bob.ws.Close()
-	eventually(t, "bob is gone", func() bool { return b.hub.find(bob.id) == nil })
+	b.awaitGone(t, bob.id)
 	const backlog = 3*pageSize + 7
 	for i := range backlog {
 		b.append(bob.id, 10000009, fmt.Sprint(i))
@@ -113,7 +113,7 @@ func TestWithoutRedisLoginsGoOnAndMessagesArrive(t *testing.T) {
 	if err := redis.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the broker is back", b.broker.Healthy)
+	b.awaitRedis(t)
 	alice.message(bob.id, "bell again")
 	alice.expect(sent)
 	bob.expectMessages(alice.id, "bell again")
@@ -181,7 +181,7 @@ func TestAPongConfirmsWhatWasWrittenBeforeItsPing(t *testing.T) {
 		defer close(done)
 		_, _, _ = bob.ws.ReadMessage()
 	}()
-	eventually(t, "the position is stored", func() bool { return b.position(bob.id) == 2 })
+	b.awaitPosition(t, bob.id, 2)
 	bob.ws.Close()
 	<-done
 	b.append(bob.id, 10000009, "3")
@@ -203,10 +203,10 @@ func TestAPongBeyondWhatWasWrittenIsIgnored(t *testing.T) {
 	b.ring(bob.id, b.append(bob.id, 10000009, "1"))
 	bob.expectMessages(10000009, "1")
 	bob.ws.Close()
-	eventually(t, "bob is gone", func() bool { return b.hub.find(bob.id) == nil })
+	b.awaitGone(t, bob.id)
 	again := b.enter(t, "bob")
 	again.expectMessages(10000009, "1") // was never confirmed
-	if got := b.position(bob.id); got != 0 {
+	if got, _ := b.position(bob.id); got != 0 {
 		t.Errorf("position is %d", got)
 	}
 }

@@ -159,6 +159,13 @@ func (f *follower) reopen() {
 	}
 }
 
+// pause keeps events from a socket that is about to end: they wait for the next one.
+func (f *follower) pause(c *conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.live = false
+}
+
 // endSession closes the sockets of a session that has ended, or of every session, and
 // then those without one too, except one.
 func (f *follower) endSession(session, except string) {
@@ -167,7 +174,7 @@ func (f *follower) endSession(session, except string) {
 	for _, c := range f.conns {
 		name := c.sessionName()
 		if name == session || session == bell.EverySession && (name == "" || name != except) {
-			c.close(wire.CloseSessionOver, "the session is over")
+			c.revoke()
 		}
 	}
 }

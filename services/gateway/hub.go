@@ -82,11 +82,13 @@ func (h *hub) Deliver(user int, env bell.Envelope) {
 	}
 }
 
-// Restored asks for a check of all heads: rings may have been missed.
+// Restored asks for a check of all heads and sessions: rings may have been missed.
 func (h *hub) Restored() {
-	select {
-	case h.srv.headsWanted <- struct{}{}:
-	default:
+	for _, wanted := range []chan struct{}{h.srv.headsWanted, h.srv.sessionsWanted} {
+		select {
+		case wanted <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -69,9 +69,12 @@ func newLane(srv *Server) *lane {
 	return l
 }
 
-// put queues a message; it blocks while the lane is full.
+// put queues a message, unless its socket is about to end; it blocks while the lane
+// is full.
 func (l *lane) put(s send) {
-	s.conn.beginSend()
+	if !s.conn.beginSend() {
+		return
+	}
 	s.read = time.Now()
 	l.mu.Lock()
 	for len(l.queue) >= laneQueue && !l.ended {

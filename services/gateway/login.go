@@ -123,7 +123,6 @@ func (c *conn) join(s accountsapi.Session) bool {
 		return false
 	}
 	c.become(f, s.Session)
-	c.srv.freshSessions.add(c)
 	late := time.NewTimer(subscribeTimeout)
 	defer late.Stop()
 	select {
@@ -132,6 +131,7 @@ func (c *conn) join(s accountsapi.Session) bool {
 		c.srv.metrics.lateSubscriptions.Inc()
 	case <-c.ctx.Done():
 	}
+	c.srv.freshSessions.add(c) // from here on its end is rung for, but it may have ended before
 	return true
 }
 
@@ -179,18 +179,6 @@ func (c *conn) askOpening() (socialapi.Opening, error) {
 	ctx, cancel := c.limit(requestTimeout)
 	defer cancel()
 	return c.srv.social.Open(ctx, c.user.id)
-}
-
-// logout ends the session: of this socket, and of all others that resumed it.
-func (c *conn) logout() {
-	ctx, cancel := c.limit(requestTimeout)
-	defer cancel()
-	if err := c.srv.accounts.End(ctx, accountsapi.EndRequest{User: c.user.id, Session: c.session}); err != nil {
-		c.fail(wire.ErrUnavailable)
-		return
-	}
-	c.reply(wire.LogoutResp)
-	c.close(wire.CloseSessionOver, "logged out")
 }
 
 // ack takes the word of the client for what it has. It is answered only if it asks

@@ -37,6 +37,7 @@ type neighbours struct {
 	lanes     map[string]kept
 	stored    []socialapi.Batch // in the order of being stored
 	reads     int
+	moved     chan struct{}           // closed when positions have moved
 	faults    map[string]func() error // by path: before the request is carried out
 	drops     map[string]int          // by path: how many answers to drop after carrying out
 }
@@ -51,7 +52,7 @@ func newNeighbours(t *testing.T) *neighbours {
 		epoch: "epoch", tokens: map[string]int{}, nonces: map[string]socialapi.Result{},
 		names: map[string]int{}, left: map[int]bool{}, inboxes: map[int][]bell.Event{}, oldest: map[int]int64{},
 		positions: map[int]int64{}, waiting: map[int][]int{}, lanes: map[string]kept{},
-		faults: map[string]func() error{}, drops: map[string]int{},
+		faults: map[string]func() error{}, drops: map[string]int{}, moved: make(chan struct{}),
 	}
 	mux := http.NewServeMux()
 	handle(mux, n, accountsapi.PathLogin, n.login)
@@ -122,10 +123,18 @@ func (n *neighbours) add(user, sender int, content string) bell.Event {
 	return ev
 }
 
-func (n *neighbours) position(user int) int64 {
+func (n *neighbours) position(user int) (seq int64, moved <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.positions[user]
+	return n.positions[user], n.moved
+}
+
+// awaitPosition waits until seq is stored as a user's position.
+func (n *neighbours) awaitPosition(t *testing.T, user int, seq int64) {
+	t.Helper()
+	for got, moved := n.position(user); got != seq; got, moved = n.position(user) {
+		await(t, "a position", moved)
+	}
 }
 
 func (n *neighbours) login(c accountsapi.Credentials) (accountsapi.Session, error) {
@@ -265,5 +274,7 @@ func (n *neighbours) setPositions(r socialapi.PositionsRequest) (struct{}, error
 	for _, p := range r.Positions {
 		n.positions[p.User] = max(n.positions[p.User], p.Seq)
 	}
+	close(n.moved)
+	n.moved = make(chan struct{})
 	return struct{}{}, nil
 }

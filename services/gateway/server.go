@@ -51,7 +51,8 @@ type Server struct {
 	pings     connList // sockets to which events were written since their last ping
 	handler   http.Handler
 
-	freshSessions connList // sockets that began or resumed a session just now
+	freshSessions  connList      // sockets that logged in just now
+	sessionsWanted chan struct{} // capacity 1: check all sessions now
 
 	connCtx     context.Context // ends when every socket has to end
 	cancelConns context.CancelFunc
@@ -71,8 +72,8 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 		cfg: cfg, log: log, metrics: newMetrics(reg),
 		accounts:    accountsapi.NewClient(cfg.AccountsURL, string(cfg.InternalSecret)),
 		social:      socialapi.NewClient(cfg.SocialURL, string(cfg.InternalSecret)),
-		headsWanted: make(chan struct{}, 1),
-		conns:       map[*conn]struct{}{},
+		headsWanted: make(chan struct{}, 1), sessionsWanted: make(chan struct{}, 1),
+		conns: map[*conn]struct{}{},
 	}
 	s.ended.L = &s.mu
 	s.connCtx, s.cancelConns = context.WithCancel(context.Background())

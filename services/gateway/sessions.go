@@ -12,31 +12,36 @@ import (
 
 const (
 	// sessionInterval is how long a socket may outlive its session when the ring that
-	// says so is lost.
+	// says so is lost although Redis is there.
 	sessionInterval = 30 * time.Second
-	// freshInterval is how long after its login a socket is checked once more: the
-	// session may have ended before its ring could be heard here.
+	// freshInterval is how long after its login a socket is checked once more, since
+	// the session may have ended before its ring could be heard here; and how often all
+	// are checked while Redis is away.
 	freshInterval = time.Second
 )
 
-// watchSessions checks the sessions of sockets that are new, and once in a while of
-// all.
+// watchSessions checks the sessions of sockets that are new; and of all once in a
+// while, every second while rings may be missed, and at once when that is over.
 func (s *Server) watchSessions(ctx context.Context) {
 	tick := time.NewTicker(freshInterval)
 	defer tick.Stop()
-	last := time.Now()
+	var last time.Time // of all
 	for {
+		restored := false
 		select {
+		case <-s.sessionsWanted:
+			restored = true
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
 		conns := s.freshSessions.take()
-		if time.Since(last) >= sessionInterval {
+		if restored || !s.broker.Healthy() || time.Since(last) >= sessionInterval {
 			last, conns = time.Now(), s.allConns()
 		}
 		if err := s.endSessions(ctx, conns); err != nil && ctx.Err() == nil {
 			s.log.Warn("sessions could not be checked, trying again", "err", err)
+			last = time.Time{} // all of them
 		}
 	}
 }
@@ -44,8 +49,6 @@ func (s *Server) watchSessions(ctx context.Context) {
 // endSessions closes those of the sockets whose sessions have ended, and those whose
 // users are no more.
 func (s *Server) endSessions(ctx context.Context, conns []*conn) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	bySession, byUser := map[string][]*conn{}, map[int][]*conn{}
 	for _, c := range conns {
 		if name := c.sessionName(); name != "" {
@@ -55,27 +58,33 @@ func (s *Server) endSessions(ctx context.Context, conns []*conn) error {
 		}
 	}
 	for chunk := range slices.Chunk(slices.Collect(maps.Keys(bySession)), accountsapi.MaxSessions) {
-		out, err := s.accounts.Ended(ctx, accountsapi.EndedRequest{Sessions: chunk})
+		out, err := s.endedOf(ctx, accountsapi.EndedRequest{Sessions: chunk})
 		if err != nil {
 			return err
 		}
-		endOf(bySession, out.Ended)
+		revoke(bySession, out.Ended)
 	}
 	for chunk := range slices.Chunk(slices.Collect(maps.Keys(byUser)), accountsapi.MaxSessions) {
-		out, err := s.accounts.Ended(ctx, accountsapi.EndedRequest{Users: chunk})
+		out, err := s.endedOf(ctx, accountsapi.EndedRequest{Users: chunk})
 		if err != nil {
 			return err
 		}
-		endOf(byUser, out.Gone)
+		revoke(byUser, out.Gone)
 	}
 	return nil
 }
 
-// endOf closes the sockets of those that are over.
-func endOf[Key comparable](sockets map[Key][]*conn, over []Key) {
+func (s *Server) endedOf(ctx context.Context, r accountsapi.EndedRequest) (accountsapi.EndedResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return s.accounts.Ended(ctx, r)
+}
+
+// revoke ends the sockets of those that are over.
+func revoke[Key comparable](sockets map[Key][]*conn, over []Key) {
 	for _, key := range over {
 		for _, c := range sockets[key] {
-			c.close(wire.CloseSessionOver, "the session is over")
+			c.revoke()
 		}
 	}
 }
@@ -84,4 +93,53 @@ func (c *conn) sessionName() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.session
+}
+
+// logout ends the session: of this socket, and of all others that resumed it. What
+// tells the sockets may be faster than the answer to us, which comes first all the
+// same.
+func (c *conn) logout() {
+	ctx, cancel := c.limit(requestTimeout)
+	defer cancel()
+	c.beginLogout()
+	err := c.srv.accounts.End(ctx, accountsapi.EndRequest{User: c.user.id, Session: c.session})
+	if err != nil && !c.endLogout() {
+		c.fail(wire.ErrUnavailable)
+		return
+	}
+	c.reply(wire.LogoutResp)
+	c.cutOff()
+}
+
+// beginLogout makes revoke wait for the logout.
+func (c *conn) beginLogout() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaving = true
+}
+
+// endLogout ends a logout that has failed, unless the session is over all the same.
+func (c *conn) endLogout() (revoked bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaving = c.revoked
+	return c.revoked
+}
+
+// revoke ends a socket whose session is over.
+func (c *conn) revoke() {
+	c.mu.Lock()
+	c.revoked = true
+	leaving := c.leaving
+	c.mu.Unlock()
+	if !leaving {
+		c.cutOff()
+	}
+}
+
+// cutOff closes the socket, also one that does not read or has much to read:
+// nothing is accepted from now on, and after closeGrace it is over.
+func (c *conn) cutOff() {
+	c.close(wire.CloseSessionOver, "the session is over")
+	time.AfterFunc(closeGrace, func() { c.ws.Close() })
 }

@@ -72,18 +72,40 @@ func setupOn(t *testing.T, redisURL, prefix string, n *neighbours, change ...fun
 		}
 	}}
 	t.Cleanup(b.stop)
-	eventually(t, "the gateway is connected to Redis", s.broker.Healthy)
+	b.awaitRedis(t)
 	return b
 }
 
-// eventually asks until the answer is yes. What it waits for has no event of its own.
-func eventually(t *testing.T, what string, ask func() bool) {
+// awaitRedis waits until the gateway is connected to Redis, and Redis knows who has
+// come and who has gone: its answers come in the order of the commands.
+func (b *bundle) awaitRedis(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ask(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("never came to pass: %s", what)
+	const nobody = 99999999
+	await(t, "a subscription", b.broker.Subscribe(nobody))
+	b.broker.Unsubscribe(nobody)
+}
+
+// awaitGone waits until a user has no socket here any more.
+func (b *bundle) awaitGone(t *testing.T, user int) {
+	t.Helper()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		b.Server.mu.Lock()
+		defer b.Server.mu.Unlock()
+		for b.hub.find(user) != nil {
+			b.Server.ended.Wait()
 		}
-		time.Sleep(5 * time.Millisecond)
+	}()
+	await(t, "the end of the last socket", gone)
+}
+
+func await(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(patience):
+		t.Fatalf("waited too long for %s", what)
 	}
 }
 

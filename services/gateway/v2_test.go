@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -108,10 +107,8 @@ func TestASendToWhoIsNotConnectedIsQueued(t *testing.T) {
 	alice.expect(fmt.Sprintf(`{"type":"send_resp","status":"success","id":"%d-1","sent_at":0}`, bob.id))
 	bob.expectMessages(alice.id, "there")
 	bob.ws.Close()
-	eventually(t, "bob is gone", func() bool { return b.hub.find(bob.id) == nil })
-	eventually(t, "Redis knows that bob is gone", func() bool {
-		return !b.broker.Connected(context.Background(), []int{bob.id})[0]
-	})
+	b.awaitGone(t, bob.id)
+	b.awaitRedis(t)
 	alice.message(bob.id, "away")
 	alice.expect(fmt.Sprintf(`{"type":"send_resp","status":"queued","id":"%d-2","sent_at":0}`, bob.id))
 	bob = b.enter(t, "bob")
@@ -232,7 +229,7 @@ func TestOnlyAnAckMovesThePositionOfVersion2(t *testing.T) {
 	bob.send(`{"type":"ack","seq":1}`)
 	bob.send(`{"type":"ack","seq":1,"ref":"again"}`)
 	bob.expect(`{"type":"ack_resp","seq":1,"ref":"again"}`)
-	eventually(t, "the position is stored", func() bool { return b.position(bob.id) == 1 })
+	b.awaitPosition(t, bob.id, 1)
 	bob.ws.Close()
 	again, _ := b.enter2(t, "bob") // by pin: from the position on
 	again.expect(event2(bob.id, 10000009, 2, "2"))
@@ -252,28 +249,6 @@ func TestAHeartbeatTellsTheNewestSeq(t *testing.T) {
 			t.Fatalf("got %s", frame)
 		}
 	}
-}
-
-func TestASessionThatEndsLosesItsSocketsAndNoOthers(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-
-	bob, token := b.enter2(t, "bob")
-	resumed := b.resume2(t, bob.id, token, 0, "epoch")
-	other, _ := b.enter2(t, "bob")
-	old := b.enter(t, "bob")
-	bob.send(`{"type":"logout","ref":1}`)
-	bob.expect(`{"type":"synced","seq":0}`)
-	bob.expect(`{"type":"logout_resp","status":"success","ref":1}`)
-	bob.expectClose(4502)
-	resumed.expectClose(4502) // within a second, since it is new
-	late := b.dial2(t)
-	late.send(`{"type":"resume","token":"` + token + `","since":0,"epoch":"epoch"}`)
-	late.expect(`{"type":"error","error":"session is over","code":"token_invalid"}`)
-	old.message(bob.id, "still here")
-	old.expect(sent)
-	other.expect(`{"type":"synced","seq":0}`)
-	other.expect(event2(bob.id, bob.id, 1, "still here"))
 }
 
 func TestVersion2IsNotLoggedInWhileItsInboxCannotBeOpened(t *testing.T) {

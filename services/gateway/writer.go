@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"encoding/binary"
 	"errors"
+	"math"
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -12,22 +15,39 @@ import (
 	"pymessage/services/gateway/wire"
 )
 
-// enqueue adds f to the queue and starts a writer where there is none. It needs
-// c.mu.
+// writeSize is how many bytes of frames are joined into one write, and so what a
+// client has to take within the patience.
+const writeSize = 16 << 10
+
+// writeBuffers are what writers join frames in; only a socket that is written to has
+// one.
+var writeBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// enqueue adds f to the queue, unless a close frame is the last in it, and starts a
+// writer where there is none. It needs c.mu.
 func (c *conn) enqueue(f frame) {
-	if c.closed {
+	if c.closed || c.closing && f.kind != closeFrame {
 		return
+	}
+	if f.kind == answerFrame {
+		c.owed++
 	}
 	c.queue = append(c.queue, f)
 	c.queued += len(f.data)
 	if !c.writing {
 		c.writing = true
-		c.tasks.Go(c.write)
+		c.tasks.Add(1)
+		go c.write()
 	}
 }
 
-// write is the writer: it writes until the queue is empty, then ends.
+// write is the writer: it writes until the queue is empty, then ends. What is queued
+// goes out in as few writes as writeSize allows: a write costs more than all else
+// that is done for a frame.
 func (c *conn) write() {
+	defer c.tasks.Done()
+	out := writeBuffers.Get().(*[]byte)
+	defer writeBuffers.Put(out)
 	var batch []frame
 	for {
 		var resume bool
@@ -38,15 +58,12 @@ func (c *conn) write() {
 			}
 			return
 		}
-		for _, f := range batch {
-			if err := c.writeFrame(f); err != nil {
-				c.countSlow(err)
-				c.abort()
-				return
-			}
+		if err := c.writeBatch(batch, out); err != nil {
+			c.countSlow(err)
+			c.abort()
+			return
 		}
 		c.srv.metrics.wrote(batch, time.Now())
-		c.wrote(batch)
 	}
 }
 
@@ -57,18 +74,24 @@ func (c *conn) countSlow(err error) {
 	}
 }
 
-// takeQueue gives what is queued, and takes done, the last batch, for reuse. When
-// there is nothing left the writer is over, and resume says whether the socket has
-// to go on from the store.
+// takeQueue gives what is queued, and takes done, the last batch, which was written.
+// When there is nothing left the writer is over, and resume says whether the socket
+// has to go on from the store.
 func (c *conn) takeQueue(done []frame) (batch []frame, resume bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for _, f := range done {
+		c.queued -= len(f.data)
+		if f.kind == answerFrame {
+			c.owed--
+		}
+	}
+	c.room.Broadcast()
 	if len(c.queue) == 0 || c.closed {
-		resume = c.stalled && !c.closed
+		resume = c.stalled && !c.closed && !c.closing
 		c.stalled = false
 		c.writing = false
 		c.queue = nil
-		c.room.Broadcast()
 		return nil, resume
 	}
 	batch = c.queue
@@ -77,68 +100,97 @@ func (c *conn) takeQueue(done []frame) (batch []frame, resume bool) {
 	return batch, false
 }
 
-// writeFrame writes one frame within the patience for a client that does not read.
-func (c *conn) writeFrame(f frame) error {
-	deadline := time.Now().Add(c.srv.cfg.Patience)
-	switch f.kind {
-	case pingFrame:
-		c.mu.Lock()
-		payload := pingPayload(c.written, c.start)
-		c.dirty, c.pinged = false, time.Now()
-		c.mu.Unlock()
-		return c.ws.WriteControl(websocket.PingMessage, []byte(payload), deadline)
-	case closeFrame:
-		err := c.ws.WriteControl(websocket.CloseMessage, f.data, deadline)
-		time.AfterFunc(closeGrace, func() { c.ws.Close() })
+// writeBatch writes frames, using out for the bytes.
+func (c *conn) writeBatch(batch []frame, out *[]byte) (err error) {
+	for len(batch) > 0 && err == nil {
+		if batch[0].kind == closeFrame {
+			err = c.writeClose(batch[0].data)
+			batch = batch[1:]
+			continue
+		}
+		*out, batch = c.assemble((*out)[:0], batch)
+		err = c.writeBytes(*out)
+	}
+	return err
+}
+
+// writeBytes writes whole frames, within the patience for a client that does not
+// read.
+func (c *conn) writeBytes(frames []byte) error {
+	if len(frames) == 0 {
+		return nil // events that this version does not see
+	}
+	tcp := c.ws.NetConn()
+	if err := tcp.SetWriteDeadline(time.Now().Add(c.srv.cfg.Patience)); err != nil {
 		return err
 	}
-	if f.data != nil {
-		if err := c.ws.SetWriteDeadline(deadline); err != nil {
-			return err
+	_, err := tcp.Write(frames)
+	return err
+}
+
+func (c *conn) writeClose(data []byte) error {
+	err := c.ws.WriteControl(websocket.CloseMessage, data, time.Now().Add(c.srv.cfg.Patience))
+	time.AfterFunc(closeGrace, func() { c.ws.Close() })
+	return err
+}
+
+// assemble adds frames of batch to out, up to a close frame or as many as make a
+// write, and gives the rest. What it adds counts as written: whoever hears of it
+// hears it from the client.
+func (c *conn) assemble(out []byte, batch []frame) (bytes []byte, rest []frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, f := range batch {
+		if f.kind == closeFrame || len(out) > 0 && len(out)+len(f.data) > writeSize {
+			return out, batch[i:]
 		}
-		if err := c.ws.WriteMessage(websocket.TextMessage, f.data); err != nil {
-			return err
+		switch {
+		case f.kind == pingFrame:
+			out = appendFrame(out, websocket.PingMessage, pingPayload(c.written, c.start))
+			c.dirty, c.pinged = false, time.Now()
+		case f.data != nil:
+			out = appendFrame(out, websocket.TextMessage, f.data)
+		}
+		if f.kind == eventFrame && f.seq > 0 {
+			c.wroteEvent(f)
 		}
 	}
-	if f.kind == eventFrame && f.seq > 0 {
-		c.wroteEvent(f)
-	}
-	return nil
+	return out, nil
 }
 
 // wroteEvent notes the newest seq for the next ping, which version 1 confirms by its
 // pong. It follows at once where the last one was a while ago, so that a client that
-// only looks in confirms too; otherwise within pingTick.
+// only looks in confirms too; otherwise within pingTick. It needs c.mu.
 func (c *conn) wroteEvent(f frame) {
-	c.mu.Lock()
 	if f.start != c.start { // of a log that is no more
-		c.mu.Unlock()
 		return
 	}
 	c.written = f.seq
-	first := !c.dirty && c.version == wire.V1
+	if c.dirty || c.version != wire.V1 {
+		c.dirty = true
+		return
+	}
 	c.dirty = true
-	late := time.Since(c.pinged) >= pingTick
-	if first && late {
+	if time.Since(c.pinged) >= pingTick {
 		c.enqueue(frame{kind: pingFrame})
+		return
 	}
-	c.mu.Unlock()
-	if first && !late {
-		c.srv.pings.add(c)
-	}
+	c.srv.pings.add(c)
 }
 
-// wrote accounts for a batch.
-func (c *conn) wrote(batch []frame) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, f := range batch {
-		c.queued -= len(f.data)
-		if f.kind == answerFrame {
-			c.owed--
-		}
+// appendFrame adds a frame of a server, which is not masked (RFC 6455 section 5.2).
+func appendFrame[Payload []byte | string](out []byte, opcode int, payload Payload) []byte {
+	const final = 0x80
+	out = append(out, final|byte(opcode))
+	switch n := len(payload); {
+	case n < 126:
+		out = append(out, byte(n))
+	case n <= math.MaxUint16:
+		out = binary.BigEndian.AppendUint16(append(out, 126), uint16(n))
+	default:
+		out = binary.BigEndian.AppendUint64(append(out, 127), uint64(n))
 	}
-	c.room.Broadcast()
+	return append(out, payload...)
 }
 
 // abort ends the socket after a write that did not succeed.
@@ -170,7 +222,7 @@ func (c *conn) onPong(payload string) error {
 	if c.user == nil {
 		return nil // the time for the login goes on
 	}
-	return c.ws.SetReadDeadline(time.Now().Add(c.srv.cfg.Heartbeat + c.srv.cfg.Patience))
+	return c.extend()
 }
 
 // pingPayload says what a pong of the same payload confirms: everything up to seq,
