@@ -74,6 +74,13 @@ fuzz: ## feed made-up input to what reads input from outside, FUZZTIME (60s) eac
 bench: stores ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
+# What `make load` measures: make load LOAD="paced -rate 500 -version 2".
+LOAD ?= chat
+
+.PHONY: load
+load: build stores ## put a deployment under load and check that nothing is lost: LOAD="chat -users 1000"
+	@exec bin/loadtest $(LOAD)
+
 .PHONY: images
 images: ## build the container images pymessage/gateway, pymessage/accounts, pymessage/social
 	@set -e; for service in $(SERVICES); do \

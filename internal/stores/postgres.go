@@ -95,6 +95,14 @@ func (p *Postgres) LogFile() string { return p.log.path }
 // Version is the server's major version.
 func (p *Postgres) Version() int { return p.programs.major }
 
+// PID is the id of the server's first process, that runs or ran last: the parent of
+// those that serve the connections.
+func (p *Postgres) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.proc.PID()
+}
+
 // Done is closed when the running server ends, for whatever reason. After
 // Restart there is a new one.
 func (p *Postgres) Done() <-chan struct{} {

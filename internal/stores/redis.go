@@ -51,6 +51,7 @@ type redisServer interface {
 	done() <-chan struct{}
 	end(ctx context.Context, sig syscall.Signal) error
 	signal(sig syscall.Signal) error
+	pid() int          // 0 without a process of its own
 	logFile() *logFile // nil without one
 }
 
@@ -112,6 +113,14 @@ func (r *Redis) LogFile() string {
 func (r *Redis) Embedded() bool {
 	_, embedded := r.server.(*redisEmbedded)
 	return embedded
+}
+
+// PID is the id of the server's process, that runs or ran last; 0 for an embedded
+// one.
+func (r *Redis) PID() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.server.pid()
 }
 
 // Done is closed when the running server ends, for whatever reason. After
@@ -275,5 +284,7 @@ func (p *redisProcess) end(ctx context.Context, sig syscall.Signal) error {
 }
 
 func (p *redisProcess) signal(sig syscall.Signal) error { return p.proc.Signal(sig) }
+
+func (p *redisProcess) pid() int { return p.proc.PID() }
 
 func (p *redisProcess) logFile() *logFile { return &p.log }

@@ -44,4 +44,6 @@ func (e *redisEmbedded) signal(syscall.Signal) error {
 	return errors.New("an embedded Redis cannot be frozen: install redis-server")
 }
 
+func (e *redisEmbedded) pid() int { return 0 }
+
 func (e *redisEmbedded) logFile() *logFile { return nil }

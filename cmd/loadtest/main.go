@@ -1,0 +1,126 @@
+// Command loadtest puts a deployment under load, measures what it does and costs,
+// and checks that nothing is lost, doubled or disordered; see usage.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+const usage = `usage: loadtest SCENARIO [flags]     (loadtest SCENARIO -h lists the flags)
+  chat    pairs on different gateways, each user with -window messages under way: messages a second, what they cost
+  help    this
+It starts a whole deployment of its own with new data, unless -urls names gateways.
+The exit code is 1 when something was lost, doubled, disordered or refused.
+`
+
+// scenario measures something.
+type scenario func(ctx context.Context, t *target, o *options, p *progress) (*result, error)
+
+var scenarios = map[string]scenario{
+	"chat": chat,
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 || args[0] == "help" || strings.HasPrefix(args[0], "-") {
+		fmt.Fprint(stdout, usage)
+		return 0
+	}
+	do, ok := scenarios[args[0]]
+	if !ok {
+		fmt.Fprintf(stderr, "loadtest: unknown scenario %q\n%s", args[0], usage)
+		return 2
+	}
+	o, err := readOptions(args[0], args[1:], stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "loadtest:", err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := measure(ctx, do, o, stdout, stderr); err != nil {
+		fmt.Fprintln(stderr, "loadtest:", err)
+		return 1
+	}
+	return 0
+}
+
+// measure runs a scenario and writes what it found. Its error says too what was
+// lost, doubled or disordered.
+func measure(ctx context.Context, do scenario, o *options, stdout, stderr io.Writer) (err error) {
+	if err := raiseFileLimit(o.users); err != nil {
+		return err
+	}
+	if o.bin == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find the services' binaries: %w", err)
+		}
+		o.bin = filepath.Dir(self)
+	}
+	tell := func(what string) { fmt.Fprintln(stderr, what) }
+	t, err := openTarget(ctx, o, tell)
+	if err != nil {
+		return err
+	}
+	p := startProgress(stderr)
+	r, err := do(ctx, t, o, p)
+	p.stop()
+	err = errors.Join(err, t.stop())
+	if r == nil {
+		return err
+	}
+	r.write(stdout, o.title(t), nil)
+	if o.json != "" {
+		err = errors.Join(err, writeJSON(o.json, o, t.settings, r, nil))
+	}
+	return errors.Join(err, r.verdict.err())
+}
+
+// title says what was measured.
+func (o *options) title(t *target) string {
+	title := fmt.Sprintf("%s: %d users, %d gateways, version %s", o.scenario, o.users, len(t.urls), o.version)
+	for name, value := range o.set {
+		title += fmt.Sprintf(", -%s %s", name, value)
+	}
+	for _, s := range t.settings {
+		title += "\n  not the defaults of " + s
+	}
+	return title
+}
+
+// spareFiles are file descriptors for other things than users.
+const spareFiles = 200
+
+// raiseFileLimit makes room for a socket of each user, and for those of the
+// gateways, who inherit the limit.
+func raiseFileLimit(users int) error {
+	need := uint64(users + spareFiles)
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	if limit.Cur >= need {
+		return nil
+	}
+	limit.Cur, limit.Max = need, max(need, limit.Max)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("%d users need %d file descriptors, and this process may not have them: %w", users, need, err)
+	}
+	return nil
+}

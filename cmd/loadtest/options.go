@@ -1,0 +1,114 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// options are the flags.
+type options struct {
+	scenario string
+
+	users    int
+	size     int
+	window   int
+	rate     float64
+	duration time.Duration
+	warmup   time.Duration
+	version  string
+	parallel int
+
+	gateways int
+	urls     string
+	pids     string
+	prefix   string
+	floor    bool
+	pins     string
+	env      string
+
+	bin, data, json, profile string
+
+	set map[string]string // the flags that were given
+}
+
+// mostSize is the longest content that the protocol allows.
+const mostSize = 4096
+
+func readOptions(scenario string, args []string, stderr io.Writer) (*options, error) {
+	o := &options{scenario: scenario}
+	f := flag.NewFlagSet("loadtest "+scenario, flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.IntVar(&o.users, "users", 1000, "how many users")
+	f.IntVar(&o.size, "size", 64, "bytes of content of a message")
+	f.IntVar(&o.window, "window", 4, "messages without an answer that each user keeps (closed loop)")
+	f.Float64Var(&o.rate, "rate", 2000, "messages a second of all users together (open loop)")
+	f.DurationVar(&o.duration, "duration", 15*time.Second, "how long to measure")
+	f.DurationVar(&o.warmup, "warmup", 3*time.Second, "how long to run before measuring")
+	f.StringVar(&o.version, "version", "1", "of the protocol: 1, 2 or mixed")
+	f.IntVar(&o.parallel, "parallel", 64, "logins under way at a time")
+	f.IntVar(&o.gateways, "gateways", 2, "of the deployment that is started here")
+	f.StringVar(&o.urls, "urls", "", "comma list of gateways, ws://host:port, to use instead of starting a deployment")
+	f.StringVar(&o.pids, "pids", "", "with -urls: comma list of name=pid whose processor time and memory to read")
+	f.StringVar(&o.prefix, "prefix", "", "of the names of users to use again, made if they are missing; empty: new users")
+	f.BoolVar(&o.floor, "floor", false, "run against a bare relay first, and tell ratios to it")
+	f.StringVar(&o.pins, "pins", "cheap", "what argon2 costs in the deployment started here: cheap, or default")
+	f.StringVar(&o.env, "env", "", "comma list of SERVICE:NAME=VALUE, settings of the deployment that is started here")
+	f.StringVar(&o.bin, "bin", "", "folder of the services' binaries; empty: beside this one")
+	f.StringVar(&o.data, "data", "", "folder for the data of the deployment; empty: a new one, removed at the end")
+	f.StringVar(&o.json, "json", "", "file for the results as JSON")
+	f.StringVar(&o.profile, "profile", "", "folder for pprof profiles of the services, taken during the run")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	o.set = map[string]string{}
+	f.Visit(func(f *flag.Flag) { o.set[f.Name] = f.Value.String() })
+	return o, o.check(f.Args())
+}
+
+func (o *options) check(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("unknown argument %q", rest[0])
+	case o.users < 2 || o.users%2 != 0:
+		return errors.New("-users must be even, and 2 at least")
+	case o.size < leastSize || o.size > mostSize:
+		return fmt.Errorf("-size must be from %d to %d", leastSize, mostSize)
+	case o.window < 1 || o.window > 256:
+		return errors.New("-window must be from 1 to 256")
+	case o.rate <= 0 || o.duration <= 0 || o.warmup < 0 || o.parallel < 1 || o.gateways < 1:
+		return errors.New("-rate, -duration, -parallel and -gateways must be positive")
+	case o.version != "1" && o.version != "2" && o.version != "mixed":
+		return errors.New("-version must be 1, 2 or mixed")
+	case o.pins != "cheap" && o.pins != "default":
+		return errors.New("-pins must be cheap or default")
+	}
+	return nil
+}
+
+// versionOf is the version of a user. Mixed, pairs are 1-2, 2-1, 1-1 and 2-2.
+func (o *options) versionOf(n int) int {
+	switch o.version {
+	case "1":
+		return 1
+	case "2":
+		return 2
+	}
+	return []int{1, 2, 2, 1, 1, 1, 2, 2}[n%8]
+}
+
+// serviceEnv is -env by the name of the service or unit.
+func (o *options) serviceEnv() (map[string][]string, error) {
+	env := map[string][]string{}
+	for _, entry := range strings.FieldsFunc(o.env, func(r rune) bool { return r == ',' }) {
+		service, setting, ok := strings.Cut(entry, ":")
+		if !ok || !strings.Contains(setting, "=") {
+			return nil, fmt.Errorf("-env: %q is not of the form SERVICE:NAME=VALUE", entry)
+		}
+		env[service] = append(env[service], setting)
+	}
+	return env, nil
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"strconv"
+)
+
+// received is what a frame of a gateway says. Its parts are good as long as the
+// frame.
+type received struct {
+	kind    []byte
+	sender  int64
+	id      []byte // as it stands: a number in a login's answer, a string in an event
+	content []byte
+	seq     int64
+	token   []byte
+	epoch   []byte
+	status  []byte
+	error   []byte
+	code    []byte
+}
+
+// scan reads a flat JSON object, several times as fast as encoding/json would.
+// Escapes in strings are left as they are: nothing that we look at has any. It is
+// false for anything else.
+func scan(frame []byte) (r received, ok bool) {
+	i := skipSpace(frame, 0)
+	if i >= len(frame) || frame[i] != '{' {
+		return r, false
+	}
+	for i++; ; i++ {
+		var name, value []byte
+		if name, i = scanValue(frame, skipSpace(frame, i)); len(name) == 0 || i >= len(frame) {
+			return r, false
+		}
+		if i = skipSpace(frame, i); i >= len(frame) || frame[i] != ':' {
+			return r, false
+		}
+		if value, i = scanValue(frame, skipSpace(frame, i+1)); i < 0 {
+			return r, false
+		}
+		r.set(name, value)
+		i = skipSpace(frame, i)
+		switch {
+		case i < len(frame) && frame[i] == ',':
+		case i == len(frame)-1 && frame[i] == '}':
+			return r, true
+		default:
+			return r, false
+		}
+	}
+}
+
+func (r *received) set(name, value []byte) {
+	switch string(name) {
+	case "type":
+		r.kind = value
+	case "sender":
+		r.sender = number(value)
+	case "id":
+		r.id = value
+	case "content":
+		r.content = value
+	case "seq":
+		r.seq = number(value)
+	case "token":
+		r.token = value
+	case "epoch":
+		r.epoch = value
+	case "status":
+		r.status = value
+	case "error":
+		r.error = value
+	case "code":
+		r.code = value
+	}
+}
+
+func skipSpace(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// scanValue takes a string without its quotes, or a number or word; after is where
+// it ended, -1 if there is none.
+func scanValue(b []byte, i int) (value []byte, after int) {
+	if i >= len(b) {
+		return nil, -1
+	}
+	if b[i] == '"' {
+		return scanString(b, i+1)
+	}
+	start := i
+	for i < len(b) && b[i] != ',' && b[i] != '}' && b[i] != ' ' && b[i] != '"' && b[i] != '{' && b[i] != '[' {
+		i++
+	}
+	if i == start || i == len(b) || b[i] == '"' || b[i] == '{' || b[i] == '[' {
+		return nil, -1
+	}
+	return b[start:i], i
+}
+
+func scanString(b []byte, i int) (value []byte, after int) {
+	for start := i; ; i++ {
+		next := bytes.IndexByte(b[i:], '"')
+		if next < 0 {
+			return nil, -1
+		}
+		i += next
+		slashes := 0
+		for i-slashes > start && b[i-slashes-1] == '\\' {
+			slashes++
+		}
+		if slashes%2 == 0 {
+			return b[start:i], i + 1
+		}
+	}
+}
+
+// number reads digits; -1 if there is something else.
+func number(b []byte) int64 {
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// The content of a message: its number among those of its sender to its recipient,
+// and the clock at its sending, both in hexadecimal digits; then filling.
+const (
+	numberDigits = 8
+	clockDigits  = 16
+	leastSize    = numberDigits + clockDigits
+)
+
+// stamp writes the head of a content.
+func stamp(content []byte, number uint32, at int64) {
+	putHex(content[:numberDigits], uint64(number))
+	putHex(content[numberDigits:leastSize], uint64(at))
+}
+
+func putHex(to []byte, n uint64) {
+	const digits = "0123456789abcdef"
+	for i := len(to) - 1; i >= 0; i-- {
+		to[i] = digits[n&15]
+		n >>= 4
+	}
+}
+
+// readStamp is the reverse of stamp.
+func readStamp(content []byte) (number uint32, at int64, ok bool) {
+	var raw [leastSize / 2]byte
+	if len(content) < leastSize {
+		return 0, 0, false
+	}
+	if _, err := hex.Decode(raw[:], content[:leastSize]); err != nil {
+		return 0, 0, false
+	}
+	for _, b := range raw[:4] {
+		number = number<<8 | uint32(b)
+	}
+	for _, b := range raw[4:] {
+		at = at<<8 | int64(b)
+	}
+	return number, at, true
+}

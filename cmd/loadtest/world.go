@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// drainTimeout bounds the wait, at the end, for what was sent.
+	drainTimeout = 30 * time.Second
+	// addresses on the loopback that sockets come from: each has 28,000 ports.
+	addresses = 8
+	// mostFaults are told.
+	mostFaults = 10
+)
+
+// world is the users of a run and what they send each other.
+type world struct {
+	// static
+	target  *target
+	opts    *options
+	users   []*user
+	streams []*stream
+
+	sending  atomic.Bool // closed loops go on
+	ending   atomic.Bool // sockets may end
+	recorder atomic.Pointer[recorder]
+	readers  sync.WaitGroup
+
+	mu     sync.Mutex
+	faults []string
+}
+
+// newWorld makes users, who do not exist yet.
+func newWorld(t *target, o *options, n int) *world {
+	w := &world{target: t, opts: o}
+	prefix := o.prefix
+	if prefix == "" {
+		prefix = "load" + strings.ToLower(rand.Text()[:8])
+	}
+	for i := range n {
+		u := &user{
+			w: w, n: i, name: fmt.Sprintf("%s-%d", prefix, i), version: o.versionOf(i),
+			home: t.homeOf(i), incoming: map[int64]*stream{},
+		}
+		if t.loopback {
+			u.dialer.local = net.IPv4(127, 0, 0, byte(1+i%addresses))
+		}
+		w.users = append(w.users, u)
+	}
+	return w
+}
+
+// note keeps a fault for the end.
+func (w *world) note(fault string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range w.faults {
+		if f == fault {
+			return
+		}
+	}
+	if len(w.faults) < mostFaults {
+		w.faults = append(w.faults, fault)
+	}
+}
+
+// create makes all accounts, and leaves them logged in.
+func (w *world) create(ctx context.Context) error {
+	return w.each(ctx, w.users, func(ctx context.Context, u *user) error { return u.join(ctx, w.opts.prefix == "") })
+}
+
+// each does something for users, some at a time.
+func (w *world) each(ctx context.Context, users []*user, do func(context.Context, *user) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(w.opts.parallel)
+	for _, u := range users {
+		group.Go(func() error {
+			if err := do(ctx, u); err != nil {
+				return fmt.Errorf("user %d: %w", u.n, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// join enters as a new user, or as one of a run before.
+func (u *user) join(ctx context.Context, isNew bool) error {
+	address := u.w.target.urls[u.home]
+	if !isNew {
+		err := u.enter(ctx, address, byPin)
+		if err == nil {
+			u.start()
+			return nil
+		}
+		if !errors.As(err, &refusal{}) {
+			return err
+		}
+	}
+	if err := u.enter(ctx, address, creating); err != nil {
+		return err
+	}
+	u.start()
+	return nil
+}
+
+// start follows the socket until it ends, which is a fault unless it may.
+func (u *user) start() {
+	u.w.readers.Go(func() {
+		if err := u.follow(); !u.w.ending.Load() {
+			u.w.note(fmt.Sprintf("user %d: its socket ended: %v", u.n, err))
+		}
+	})
+}
+
+// connect makes a stream from one user to another. Both have their ids by now.
+func (w *world) connect(from, to *user) *stream {
+	s := &stream{from: from, to: to}
+	s.makeTemplate(w.opts.size)
+	from.mu.Lock()
+	from.outgoing = s
+	from.mu.Unlock()
+	to.mu.Lock()
+	to.incoming[from.id] = s
+	to.mu.Unlock()
+	w.streams = append(w.streams, s)
+	return s
+}
+
+// totals are messages acknowledged and delivered so far.
+func (w *world) totals() (acked, came int64) {
+	for _, s := range w.streams {
+		acked += s.acked.Load()
+		came += s.came.Load()
+	}
+	return acked, came
+}
+
+// drain waits until everything that was sent is answered and has come.
+func (w *world) drain(ctx context.Context) {
+	w.sending.Store(false)
+	deadline := time.Now().Add(drainTimeout)
+	for time.Now().Before(deadline) && ctx.Err() == nil {
+		quiet := true
+		for _, u := range w.users {
+			quiet = quiet && u.quiet()
+		}
+		if acked, came := w.totals(); quiet && came >= acked {
+			return
+		}
+		pause(ctx, 10*time.Millisecond)
+	}
+}
+
+// close ends all sockets and waits for their readers.
+func (w *world) close() {
+	w.ending.Store(true)
+	for _, u := range w.users {
+		u.cut()
+	}
+	w.readers.Wait()
+}
+
+// finish drains, closes and judges.
+func (w *world) finish(ctx context.Context) verdict {
+	w.drain(ctx)
+	w.close()
+	var v verdict
+	for _, s := range w.streams {
+		v.add(s)
+	}
+	for _, u := range w.users {
+		v.Disordered += u.wrong
+	}
+	v.Faults = w.faults
+	return v
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
