@@ -29,6 +29,10 @@ const (
 	KindTombstone     Kind = "tombstone"      // something was deleted; for nobody to see
 )
 
+// KindProbe is what a gateway rings for itself, on a channel of its own, to learn
+// whether rings come through. It is in no inbox.
+const KindProbe Kind = "probe"
+
 // Event is one entry of a user's inbox.
 type Event struct {
 	Seq     int64  `json:"seq"`               // 1, 2, 3, ... in each inbox, without a gap

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 )
@@ -24,6 +25,8 @@ type Health struct {
 	started  bool
 	draining bool
 	faults   map[string]string
+	warnings map[string]string
+	word     chan struct{} // closed at the next word of a part; nil if nobody waits
 }
 
 type startCheck struct {
@@ -51,14 +54,56 @@ func (h *Health) Drain() {
 func (h *Health) SetFault(name, why string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.faults == nil {
-		h.faults = map[string]string{}
+	h.faults = noted(h.faults, name, why)
+	h.tell()
+}
+
+// SetWarning tells with the readiness what is wrong and no fault of this pod alone,
+// so that it stays ready; an empty why takes the warning back.
+func (h *Health) SetWarning(name, why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.warnings = noted(h.warnings, name, why)
+	h.tell()
+}
+
+// Word gives a channel that is closed when a part next sets, or takes back, a fault or
+// a warning, changed or not.
+func (h *Health) Word() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.word == nil {
+		h.word = make(chan struct{})
 	}
+	return h.word
+}
+
+// tell needs h.mu.
+func (h *Health) tell() {
+	if h.word != nil {
+		close(h.word)
+		h.word = nil
+	}
+}
+
+// noted is notes with one set, or deleted when why is empty.
+func noted(notes map[string]string, name, why string) map[string]string {
 	if why == "" {
-		delete(h.faults, name)
-		return
+		delete(notes, name)
+		return notes
 	}
-	h.faults[name] = why
+	if notes == nil {
+		notes = map[string]string{}
+	}
+	notes[name] = why
+	return notes
+}
+
+// Warnings are those that were set.
+func (h *Health) Warnings() map[string]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.warnings)
 }
 
 // Problems says why the process is not ready; empty when it is.

@@ -13,7 +13,7 @@ import (
 )
 
 // newRegistry is a fresh registry with what every process exports.
-func newRegistry() *prometheus.Registry {
+func newRegistry(health *Health) *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(
 		collectors.NewGoCollector(),
@@ -23,6 +23,15 @@ func newRegistry() *prometheus.Registry {
 		Name: "pymessage_build_info",
 		Help: "Always 1; the labels tell which build is running.",
 	}, []string{"version", "commit"}).WithLabelValues(Version, Commit).Set(1)
+	promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pymessage_ready",
+		Help: "1 while /readyz says that the process takes traffic.",
+	}, func() float64 {
+		if len(health.Problems()) > 0 {
+			return 0
+		}
+		return 1
+	})
 	return reg
 }
 
@@ -37,7 +46,11 @@ func (p *Process) opsHandler() http.Handler {
 			httpjson.Write(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "problems": problems})
 			return
 		}
-		httpjson.Write(w, http.StatusOK, map[string]string{"status": "ready"})
+		answer := map[string]any{"status": "ready"}
+		if warnings := p.Health.Warnings(); len(warnings) > 0 {
+			answer["warnings"] = warnings
+		}
+		httpjson.Write(w, http.StatusOK, answer)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.Registry, promhttp.HandlerOpts{Registry: p.Registry}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

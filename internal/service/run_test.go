@@ -80,6 +80,57 @@ func TestAPodIsNotReadyWhileItIsAtFaultItself(t *testing.T) {
 	}
 }
 
+func TestAWarningIsToldAndTakesNothingAway(t *testing.T) {
+	t.Parallel()
+
+	p := newProcess(t, 0)
+	stop, ended := p.run(t, idle)
+	wantGet(t, p.ops, "/readyz", 200)
+	p.Health.SetWarning("redis", "away for everybody")
+	if status, body := get(t, p.ops, "/readyz"); status != 200 || body != `{"status":"ready","warnings":{"redis":"away for everybody"}}` {
+		t.Errorf("%d %s", status, body)
+	}
+	p.Health.SetWarning("redis", "")
+	if status, body := get(t, p.ops, "/readyz"); status != 200 || body != `{"status":"ready"}` {
+		t.Errorf("%d %s", status, body)
+	}
+	stop()
+	if err := wantEnd(t, ended); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheCommandReadyAsksTheProcess(t *testing.T) {
+	t.Parallel()
+
+	ask := func(addr string) (status int, said string) {
+		out := newLogBook()
+		status = service.Main(echo(new(settings)), []string{"ready"}, []string{"OPS_ADDR=" + addr}, out, out)
+		return status, out.String()
+	}
+	p := newProcess(t, 0)
+	if status, said := ask(p.ops); status != 1 {
+		t.Errorf("of a process that does not run: %d %s", status, said)
+	}
+	stop, ended := p.run(t, idle)
+	wantGet(t, p.ops, "/readyz", 200)
+	if status, said := ask(p.ops); status != 0 || said != "{\"status\":\"ready\"}\n" {
+		t.Errorf("of one that is ready: %d %s", status, said)
+	}
+	_, port, _ := strings.Cut(p.ops, ":")
+	if status, said := ask(":" + port); status != 0 {
+		t.Errorf("by an address without a host: %d %s", status, said)
+	}
+	p.Health.SetFault("lanes", "stuck")
+	if status, said := ask(p.ops); status != 1 || !strings.Contains(said, "stuck") {
+		t.Errorf("of one at fault: %d %s", status, said)
+	}
+	stop()
+	if err := wantEnd(t, ended); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestToldToStopItTurnsUnreadyPausesAndOnlyThenStopsItsTasks(t *testing.T) {
 	t.Parallel()
 
@@ -197,7 +248,7 @@ func TestTheOpsPortHasMetricsAndProfiles(t *testing.T) {
 	p := newProcess(t, 0)
 	stop, ended := p.run(t, idle)
 	body := wantGet(t, p.ops, "/metrics", 200)
-	for _, name := range []string{"go_goroutines", "process_open_fds", `pymessage_build_info{commit="unknown",version="dev"} 1`} {
+	for _, name := range []string{"go_goroutines", "process_open_fds", `pymessage_build_info{commit="unknown",version="dev"} 1`, "pymessage_ready 1"} {
 		if !strings.Contains(body, name) {
 			t.Errorf("%s is missing", name)
 		}
@@ -217,12 +268,12 @@ func echo(cfg *settings) service.Program {
 	return service.Program{
 		Name: "echo", Settings: cfg,
 		Serve: func(ctx context.Context, p *service.Process) error { return errors.New("cannot serve") },
-		Migrate: func(_ context.Context, url string, _ *slog.Logger) error {
+		Database: []service.DatabaseCommand{{Name: "migrate", Do: func(_ context.Context, url string, _ *slog.Logger) error {
 			if url == "unlucky" {
 				return errors.New("no luck")
 			}
 			return nil
-		},
+		}}},
 	}
 }
 
@@ -237,7 +288,7 @@ func TestTheCommandLineChoosesWhatToDo(t *testing.T) {
 	}{
 		{[]string{"version"}, nil, 0, "echo dev (unknown)"},
 		{[]string{"help"}, nil, 0, fmt.Sprintf("%-28s what nobody may read (required)", "KEY")},
-		{[]string{"help"}, nil, 0, "usage: echo [serve|version|help|migrate]"},
+		{[]string{"help"}, nil, 0, "usage: echo [serve|ready|version|help|migrate]"},
 		{[]string{"--help"}, nil, 0, fmt.Sprintf("%-28s how much (default 3)", "SIZE")},
 		{[]string{"dance"}, good, 2, `unknown command "dance"`},
 		{[]string{"serve", "now"}, good, 2, "usage:"},
@@ -261,7 +312,7 @@ func TestAProgramWithoutASchemaHasNoMigrations(t *testing.T) {
 	t.Parallel()
 
 	program := echo(new(settings))
-	program.Migrate = nil
+	program.Database = nil
 	if status := service.Main(program, []string{"migrate"}, nil, io.Discard, io.Discard); status != 2 {
 		t.Errorf("status %d", status)
 	}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -58,14 +59,20 @@ type Program struct {
 	Settings any                                         // pointer to the settings struct, embeds Common
 	Serve    func(ctx context.Context, p *Process) error // builds the service and calls Process.Run
 
-	// Migrate brings the schema behind a DATABASE_URL up to date; nil where there
-	// is none.
-	Migrate func(ctx context.Context, databaseURL string, log *slog.Logger) error
+	// Database are commands that do something to the schema behind DATABASE_URL and
+	// end; none where there is no schema.
+	Database []DatabaseCommand
 }
 
-// MigrateSettings are all that `SERVICE migrate` needs: whoever migrates need not
+// DatabaseCommand is one that operators give, such as migrate.
+type DatabaseCommand struct {
+	Name string
+	Do   func(ctx context.Context, databaseURL string, log *slog.Logger) error
+}
+
+// DatabaseSettings are all that a DatabaseCommand needs: whoever migrates need not
 // know the secrets of whoever serves.
-type MigrateSettings struct {
+type DatabaseSettings struct {
 	LogLevel    slog.Level `env:"LOG_LEVEL" help:"debug, info, warn or error" envDefault:"info"`
 	DatabaseURL Secret     `env:"DATABASE_URL,required,notEmpty" help:"Postgres, as the service's own role"`
 }
@@ -77,25 +84,44 @@ func Main(prog Program, args, environ []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 {
 		command = args[0]
 	}
+	do, known := prog.command(command)
 	switch {
-	case command == "version":
-		fmt.Fprintf(stdout, "%s %s (%s)\n", prog.Name, Version, Commit)
-		return 0
 	case command == "help", command == "-h", command == "--help":
 		usage(stdout, prog)
 		return 0
-	case len(args) > 1, command != "serve" && (command != "migrate" || prog.Migrate == nil):
-		fmt.Fprintf(stderr, "%s: unknown command %q\n", prog.Name, command)
+	case !known, len(args) > 1:
+		fmt.Fprintf(stderr, "%s: unknown command %q\n", prog.Name, strings.Join(args, " "))
 		usage(stderr, prog)
 		return 2
-	}
-	do := prog.serve
-	if command == "migrate" {
-		do = prog.migrate
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	return do(ctx, environ, stdout, stderr)
+}
+
+// action carries out a command and returns the exit status.
+type action func(ctx context.Context, environ []string, stdout, stderr io.Writer) int
+
+func (prog Program) command(name string) (action, bool) {
+	switch name {
+	case "serve":
+		return prog.serve, true
+	case "version":
+		return prog.version, true
+	case "ready":
+		return prog.ready, true
+	}
+	for _, c := range prog.Database {
+		if c.Name == name {
+			return prog.database(c), true
+		}
+	}
+	return nil, false
+}
+
+func (prog Program) version(_ context.Context, _ []string, stdout, _ io.Writer) int {
+	fmt.Fprintf(stdout, "%s %s (%s)\n", prog.Name, Version, Commit)
+	return 0
 }
 
 func (prog Program) serve(ctx context.Context, environ []string, stdout, stderr io.Writer) int {
@@ -109,14 +135,16 @@ func (prog Program) serve(ctx context.Context, environ []string, stdout, stderr 
 	return status(log, "serve", prog.Serve(ctx, NewProcess(common, log)))
 }
 
-func (prog Program) migrate(ctx context.Context, environ []string, stdout, stderr io.Writer) int {
-	var settings MigrateSettings
-	if err := ParseSettings(&settings, environ); err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", prog.Name, err)
-		return 2
+func (prog Program) database(c DatabaseCommand) action {
+	return func(ctx context.Context, environ []string, stdout, stderr io.Writer) int {
+		var settings DatabaseSettings
+		if err := ParseSettings(&settings, environ); err != nil {
+			fmt.Fprintf(stderr, "%s: %v\n", prog.Name, err)
+			return 2
+		}
+		log := prog.logger(stdout, settings.LogLevel)
+		return status(log, c.Name, c.Do(ctx, string(settings.DatabaseURL), log))
 	}
-	log := prog.logger(stdout, settings.LogLevel)
-	return status(log, "migrate", prog.Migrate(ctx, string(settings.DatabaseURL), log))
 }
 
 // logger is the one of the process, also for libraries that log by themselves.
@@ -137,9 +165,9 @@ func status(log *slog.Logger, command string, err error) int {
 }
 
 func usage(w io.Writer, prog Program) {
-	fmt.Fprintf(w, "usage: %s [serve|version|help", prog.Name)
-	if prog.Migrate != nil {
-		fmt.Fprint(w, "|migrate")
+	fmt.Fprintf(w, "usage: %s [serve|ready|version|help", prog.Name)
+	for _, c := range prog.Database {
+		fmt.Fprintf(w, "|%s", c.Name)
 	}
 	fmt.Fprintln(w, "]\nsettings, from the environment:")
 	printSettings(w, prog.Settings)
@@ -165,7 +193,8 @@ type Process struct {
 // NewProcess makes a process with a fresh registry. Main does it for a program;
 // tests do it for a Serve of theirs.
 func NewProcess(common Common, log *slog.Logger) *Process {
-	return &Process{Log: log, Registry: newRegistry(), Health: &Health{log: log}, common: common}
+	health := &Health{log: log}
+	return &Process{Log: log, Registry: newRegistry(health), Health: health, common: common}
 }
 
 // Task is a part of a service that runs until its context ends.

@@ -34,6 +34,7 @@ type Config struct {
 	Lanes          int           `env:"LANES" help:"batches of messages that this gateway stores at once" envDefault:"4"`
 	SendTimeout    time.Duration `env:"SEND_TIMEOUT" help:"how long a batch of messages is tried while the store is away" envDefault:"5s"`
 	HeadCheck      time.Duration `env:"HEAD_CHECK" help:"time between two checks for events whose ring was lost" envDefault:"15s"`
+	ProbeInterval  time.Duration `env:"PROBE_INTERVAL" help:"time between two rings of the gateway for itself, to learn whether rings come through" envDefault:"10s"`
 	DrainSpread    time.Duration `env:"DRAIN_SPREAD" help:"time over which the sockets are closed when stopping" envDefault:"10s"`
 }
 
@@ -56,6 +57,7 @@ func (c *Config) Validate() []error {
 	}{
 		{"HEARTBEAT", c.Heartbeat}, {"PATIENCE", c.Patience}, {"LOGIN_TIMEOUT", c.LoginTimeout},
 		{"SEND_TIMEOUT", c.SendTimeout}, {"HEAD_CHECK", c.HeadCheck},
+		{"PROBE_INTERVAL", c.ProbeInterval},
 	} {
 		check(s.d >= time.Second, "%s must be at least 1s", s.name)
 	}

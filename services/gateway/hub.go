@@ -72,6 +72,10 @@ func (h *hub) find(user int) *follower {
 // Deliver hands a ring to the user's sockets. It is called by the broker and does
 // not block.
 func (h *hub) Deliver(user int, env bell.Envelope) {
+	if user < 0 {
+		h.srv.probe.heard(env.Event)
+		return
+	}
 	f := h.find(user)
 	switch {
 	case f == nil:

@@ -38,6 +38,9 @@ type metrics struct {
 	lateSubscriptions prometheus.Counter
 	draining          prometheus.Gauge
 	drainCuts         prometheus.Counter
+	probeOK           prometheus.Gauge
+	probeSeconds      prometheus.Histogram
+	probeFailures     prometheus.Counter
 }
 
 // delayBuckets are seconds, from a ring that meets no queue to a socket that is fed
@@ -80,7 +83,11 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		sendSeconds: histogram("send_seconds", "How long the oldest message of a batch took from its reading to its answer."),
 		draining: f.NewGauge(prometheus.GaugeOpts{Name: "pymessage_gateway_draining",
 			Help: "1 while the gateway closes its sockets to stop."}),
-		drainCuts: counter("drain_cuts_total", "Sockets cut at the end of a drain since they did not end by themselves."),
+		probeOK: f.NewGauge(prometheus.GaugeOpts{Name: "pymessage_gateway_probe_ok",
+			Help: "1 if the last ring of the gateway for itself came through Redis, 0 if not or before the first."}),
+		probeSeconds:  histogram("probe_seconds", "How long rings of the gateway for itself took through Redis."),
+		probeFailures: counter("probe_failures_total", "Rings of the gateway for itself that did not come through."),
+		drainCuts:     counter("drain_cuts_total", "Sockets cut at the end of a drain since they did not end by themselves."),
 		lateSubscriptions: counter("late_subscriptions_total",
 			"Logins that went on before Redis had confirmed the subscription."),
 	}

@@ -41,6 +41,7 @@ type Server struct {
 	cfg       Config
 	log       *slog.Logger
 	metrics   metrics
+	health    *service.Health
 	accounts  *accountsapi.Client
 	social    *socialapi.Client
 	broker    *broker.Broker
@@ -48,6 +49,7 @@ type Server struct {
 	hub       *hub
 	lanes     []*lane
 	positions *positions
+	probe     *probe
 	pings     connList // sockets to which events were written since their last ping
 	handler   http.Handler
 
@@ -69,7 +71,7 @@ type Server struct {
 // New makes a gateway; Run runs it.
 func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
 	s := &Server{
-		cfg: cfg, log: log, metrics: newMetrics(reg),
+		cfg: cfg, log: log, metrics: newMetrics(reg), health: &service.Health{},
 		accounts:    accountsapi.NewClient(cfg.AccountsURL, string(cfg.InternalSecret)),
 		social:      socialapi.NewClient(cfg.SocialURL, string(cfg.InternalSecret)),
 		headsWanted: make(chan struct{}, 1), sessionsWanted: make(chan struct{}, 1),
@@ -79,6 +81,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 	s.connCtx, s.cancelConns = context.WithCancel(context.Background())
 	s.hub = newHub(s)
 	s.positions = newPositions(s)
+	s.probe = newProbe(s)
 	channels := bell.Channels{Prefix: cfg.RedisPrefix}
 	var err error
 	if s.broker, err = broker.New(string(cfg.RedisURL), channels, s.hub, log, reg); err != nil {
@@ -104,6 +107,7 @@ func Serve(ctx context.Context, cfg Config, p *service.Process) error {
 	if err != nil {
 		return err
 	}
+	s.health = p.Health
 	p.Health.Await("redis", s.broker.Ping)
 	return p.Run(ctx, s.Run)
 }
@@ -152,6 +156,7 @@ func (s *Server) runBackground(g *errgroup.Group, ctx context.Context) {
 	g.Go(func() error { s.watchHeads(ctx); return nil })
 	g.Go(func() error { s.watchSessions(ctx); return nil })
 	g.Go(func() error { s.heartbeat(ctx); return nil })
+	g.Go(func() error { s.probe.run(ctx); return nil })
 	for _, l := range s.lanes {
 		g.Go(func() error { l.run(ctx); return nil })
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// pollInterval is how often the heads are checked while Redis is away.
+	// pollInterval is how often the heads are checked while Redis is away, or rings
+	// do not come through.
 	pollInterval = time.Second
 	// headsBatch is how many users one check names.
 	headsBatch = 2000
@@ -31,7 +32,7 @@ func (s *Server) watchHeads(ctx context.Context) {
 		select {
 		case <-s.headsWanted:
 		case <-tick.C:
-			if s.broker.Healthy() && time.Since(last) < s.cfg.HeadCheck {
+			if s.broker.Healthy() && !s.probe.broken.Load() && time.Since(last) < s.cfg.HeadCheck {
 				continue
 			}
 		case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
+	"pymessage/internal/testenv"
 	"pymessage/services/social/socialapi"
 )
 
@@ -184,6 +185,19 @@ func TestWaitingAreTheRequestsThatWereDeliveredAndNotAnswered(t *testing.T) {
 	}
 	if got := w.open(u[3]).Waiting; len(got) != 0 {
 		t.Errorf("who asked has waiting requests: %v", got)
+	}
+}
+
+func TestOperatorsGiveTheLogANewEpoch(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	before := w.open(minID).Epoch
+	if err := NewEpoch(t.Context(), string(w.cfg.DatabaseURL), testenv.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	if after := w.open(minID).Epoch; after == before || after == "" {
+		t.Errorf("epoch %q after %q", after, before)
 	}
 }
 

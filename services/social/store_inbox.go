@@ -2,13 +2,33 @@ package social
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"pymessage/internal/bell"
+	"pymessage/internal/postgres"
 	"pymessage/services/social/socialapi"
 )
+
+// NewEpoch gives the log behind databaseURL a new epoch, so that clients do not trust
+// numbers of a log that is no more. It is for operators who restored a database.
+func NewEpoch(ctx context.Context, databaseURL string, log *slog.Logger) error {
+	pool, err := postgres.Open(ctx, databaseURL, 1)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	s := newStore(pool, policyAnyone, newMetrics(prometheus.NewRegistry()), log)
+	epoch, err := s.newEpoch(ctx)
+	if err != nil {
+		return err
+	}
+	log.InfoContext(ctx, "the log has a new epoch", "epoch", epoch)
+	return nil
+}
 
 // newEpoch says that the log is not the one that seqs were given of so far. It is
 // read with every answer, never remembered: the next answer of every pod has it.

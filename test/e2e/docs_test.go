@@ -48,7 +48,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 
 	for heading, settings := range map[string]any{
 		"### Settings of the gateway": &gateway.Config{}, "### Settings of accounts": &accounts.Config{},
-		"### Settings of social": &social.Config{}, "### Settings of a migration": &service.MigrateSettings{},
+		"### Settings of social": &social.Config{}, "### Settings of the commands on a database": &service.DatabaseSettings{},
 	} {
 		var want []string
 		for _, s := range service.Settings(settings) {

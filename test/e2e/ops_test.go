@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"pymessage/internal/local"
 )
 
 func get(t *testing.T, url string) (status int, body string) {
@@ -38,6 +40,50 @@ func TestEveryServiceHasItsOpsPort(t *testing.T) {
 			if status, body := get(t, s.OpsURL+path); status != 200 || !strings.Contains(body, want) {
 				t.Errorf("%s%s: %d %.100s", s.Name, path, status, body)
 			}
+		}
+	}
+}
+
+// TestTheLossOfAStoreUnreadiesNobody: all would turn unready at once, and who could
+// still be served would be cut off.
+func TestTheLossOfAStoreUnreadiesNobody(t *testing.T) {
+	t.Parallel()
+	d := ownDeployment(t, local.Options{Durable: true, Env: map[string][]string{"gateway": {"PROBE_INTERVAL=1s"}}})
+	one, two := pair(d)
+	alice, bob := create(t, one, "alice"), create(t, two, "bob")
+	gateway := d.Gateways()[0]
+
+	broken := func() bool { _, body := get(t, gateway.OpsURL+"/readyz"); return strings.Contains(body, `"rings":`) }
+	if err := d.Kill(t.Context(), "redis"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the gateway tells that rings do not come through", broken)
+	allReady(t, d)
+	alice.message(bob.id, "without Redis")
+	alice.expect(sent)
+	bob.expectMessage(alice.id, "without Redis")
+	if err := d.Kill(t.Context(), "postgres"); err != nil {
+		t.Fatal(err)
+	}
+	alice.message(bob.id, "without Postgres")
+	alice.expectError("failed to send message") // after SEND_TIMEOUT; meanwhile each probe has failed several times
+	allReady(t, d)
+	for _, store := range []string{"postgres", "redis"} {
+		if err := d.Start(t.Context(), store); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "rings come through again", func() bool { return !broken() })
+	alice.message(bob.id, "all is well")
+	alice.expect(sent)
+	allReady(t, d)
+}
+
+func allReady(t *testing.T, d *local.Deployment) {
+	t.Helper()
+	for _, s := range d.Services() {
+		if status, body := get(t, s.OpsURL+"/readyz"); status != http.StatusOK {
+			t.Errorf("%s is not ready: %s", s.Name, body)
 		}
 	}
 }

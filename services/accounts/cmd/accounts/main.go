@@ -17,6 +17,8 @@ func main() {
 		Serve: func(ctx context.Context, p *service.Process) error {
 			return accounts.Serve(ctx, cfg, p)
 		},
-		Migrate: accounts.Migrate,
+		Database: []service.DatabaseCommand{
+			{Name: "migrate", Do: accounts.Migrate},
+		},
 	}, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }

@@ -17,6 +17,9 @@ func main() {
 		Serve: func(ctx context.Context, p *service.Process) error {
 			return social.Serve(ctx, cfg, p)
 		},
-		Migrate: social.Migrate,
+		Database: []service.DatabaseCommand{
+			{Name: "migrate", Do: social.Migrate},
+			{Name: "new-epoch", Do: social.NewEpoch},
+		},
 	}, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
