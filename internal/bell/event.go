@@ -7,8 +7,6 @@
 package bell
 
 import (
-	"encoding/json"
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -42,44 +40,20 @@ type Event struct {
 	SentAt  int64  `json:"sent_at"`           // when it was stored, Unix milliseconds
 }
 
-// version of the envelope. Readers ignore versions they do not know (the head
-// check brings the event all the same), and fields they do not know.
-const version = 1
-
-// Envelope is what travels on a user's channel.
+// Envelope is what travels on a user's channel: events, or the end of a session.
 type Envelope struct {
-	Version int    `json:"v"`
-	Epoch   string `json:"epoch"` // of the log that Event.Seq counts in
-	Event   Event  `json:"event"`
-	// Session, where it is not empty, is a session of the user that has ended; epoch
-	// and event are then empty.
-	Session string `json:"session,omitempty"`
+	Epoch  string  // of the log that the seqs of Events count in
+	Events []Event // of the user's inbox, in the order of their storing
+	// Session, where it is not empty, is a session of the user that has ended; there
+	// are then no events.
+	Session string
 	// Except, beside EverySession, is the one session that goes on.
-	Except string `json:"except,omitempty"`
+	Except string
 }
 
 // EverySession as a session that has ended stands for all of the user's, and for the
 // sockets of the user that have none.
 const EverySession = "*"
-
-// encode makes the payload that is published.
-func encode(e Envelope) ([]byte, error) {
-	e.Version = version
-	return json.Marshal(e)
-}
-
-// Decode reads a payload. An error means garbage or an unknown version; either is
-// to be counted and ignored.
-func Decode(payload []byte) (Envelope, error) {
-	var e Envelope
-	if err := json.Unmarshal(payload, &e); err != nil {
-		return Envelope{}, fmt.Errorf("ring is not an envelope: %w", err)
-	}
-	if e.Version != version || e.Event.Seq < 1 && e.Session == "" {
-		return Envelope{}, fmt.Errorf("ring has version %d and seq %d", e.Version, e.Event.Seq)
-	}
-	return e, nil
-}
 
 // Channels names the pub/sub channels under a prefix, which keeps several
 // deployments on one Redis apart.

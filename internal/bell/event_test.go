@@ -1,6 +1,8 @@
 package bell
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -9,26 +11,70 @@ import (
 func TestAnEnvelopeComesBackAsItWas(t *testing.T) {
 	t.Parallel()
 
-	ev := Event{Seq: 7, Kind: KindMessage, Peer: 12345678, Content: "hi \x01 <☃>", SentAt: 1700000000123}
-	payload, err := encode(Envelope{Epoch: "e1", Event: ev})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := Decode(payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(Envelope{Version: 1, Epoch: "e1", Event: ev}, got); diff != "" {
-		t.Fatal(diff)
+	for _, e := range []Envelope{
+		{Epoch: "e1", Events: []Event{
+			{Seq: 7, Kind: KindMessage, Peer: 12345678, Content: "hi \x01 <☃>", SentAt: 1700000000123},
+			{Seq: 1<<63 - 1, Kind: "later", Peer: 99999999},
+		}},
+		{Session: "s1"},
+	} {
+		payload, err := encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Decode(string(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(e, got); diff != "" {
+			t.Fatal(diff)
+		}
 	}
 }
 
-func TestANewerEnvelopeWithMoreFieldsIsRead(t *testing.T) {
+func TestAnEnvelopeOfTheVersionBeforeIsRead(t *testing.T) {
 	t.Parallel()
 
-	got, err := Decode([]byte(`{"v":1,"epoch":"e","new":[1],"event":{"seq":3,"kind":"later","peer":2,"more":{}}}`))
-	if err != nil || got.Event.Seq != 3 || got.Event.Kind != "later" {
-		t.Fatalf("got %+v, %v", got, err)
+	got, err := Decode(`{"v":1,"epoch":"e","new":[1],"event":{"seq":3,"kind":"later","peer":2,"more":{}}}`)
+	want := Envelope{Epoch: "e", Events: []Event{{Seq: 3, Kind: "later", Peer: 2}}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Fatalf("%v\n%s", err, diff)
+	}
+}
+
+func TestWhatIsNoEnvelopeIsRefused(t *testing.T) {
+	t.Parallel()
+
+	whole, _ := encode(Envelope{Epoch: "e1", Events: []Event{{Seq: 7, Kind: KindMessage, Peer: 1, Content: "hi"}}})
+	for _, payload := range []string{
+		"", "x", "{}", `{"v":2,"session":"s"}`, `{"v":1,"event":{"seq":0}}`, "\x02", "\x02\x00", "\x03" + string(whole[1:]),
+		string(whole[:len(whole)-1]), string(whole) + "\x01", "\x02\x00\x00\x00\x00\x00\x00",
+		"\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+	} {
+		if got, err := Decode(payload); err == nil {
+			t.Errorf("%q is taken for %+v", payload, got)
+		}
+	}
+}
+
+func TestEventsOfOneUserShareARing(t *testing.T) {
+	t.Parallel()
+
+	event := func(user int, seq int64, content string) ring {
+		return ring{user, Envelope{Epoch: "e", Events: []Event{{Seq: seq, Content: content}}}}
+	}
+	long := strings.Repeat("x", joinedBytes)
+	got := join([]ring{event(1, 1, ""), event(2, 1, ""), event(1, 2, ""), {1, Envelope{Session: "s"}}, event(1, 3, ""), event(2, 2, long), event(2, 3, "")})
+	var seqs []string
+	for _, r := range got {
+		said := fmt.Sprint(r.user, r.envelope.Session)
+		for _, ev := range r.envelope.Events {
+			said += fmt.Sprint(" ", ev.Seq)
+		}
+		seqs = append(seqs, said)
+	}
+	if diff := cmp.Diff([]string{"1 1 2", "2 1", "1 s", "1 3", "2 2", "2 3"}, seqs); diff != "" {
+		t.Fatal(diff)
 	}
 }
 
@@ -46,14 +92,42 @@ func TestUserChannelsAreToldFromOthers(t *testing.T) {
 	}
 }
 
-// FuzzDecode: a payload is an envelope with a seq of at least 1, or an error.
+// FuzzDecode: a payload is an envelope that comes back as it was, or an error.
 func FuzzDecode(f *testing.F) {
-	f.Add([]byte(`{"v":1,"epoch":"e","event":{"seq":1,"kind":"message","peer":2,"content":"c"}}`))
-	f.Add([]byte(`{"v":2}`))
-	f.Fuzz(func(t *testing.T, payload []byte) {
+	f.Add(`{"v":1,"epoch":"e","event":{"seq":1,"kind":"message","peer":2,"content":"c"}}`)
+	f.Add(`{"v":2}`)
+	f.Add("\x02\x01e\x07\x07message\x09\x00\x02hi")
+	f.Fuzz(func(t *testing.T, payload string) {
 		env, err := Decode(payload)
-		if err == nil && (env.Version != version || env.Event.Seq < 1 && env.Session == "") {
+		if err != nil {
+			return
+		}
+		if len(env.Events) == 0 && env.Session == "" || len(env.Events) > 0 && env.Events[0].Seq < 1 {
 			t.Fatalf("accepted %+v", env)
 		}
+		if len(env.Events) == 0 {
+			return
+		}
+		again, err := Decode(string(appendEvents(nil, env)))
+		if diff := cmp.Diff(env.Events, again.Events); err != nil || diff != "" {
+			t.Fatalf("%v\n%s", err, diff)
+		}
 	})
+}
+
+func BenchmarkEnvelope(b *testing.B) {
+	e := Envelope{Epoch: "0b8a7e5c-6e1f-4a2b-9d3c-1f2e3d4c5b6a", Events: []Event{{
+		Seq: 7, Kind: KindMessage, Peer: 12345678, SentAt: 1700000000123,
+		Content: "sixty-four characters, as many as a short sentence of a chat has.",
+	}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		payload, err := encode(e)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := Decode(string(payload)); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -16,6 +16,8 @@ const (
 	ringQueue = 16384
 	// ringBatch is how many rings share a pipeline.
 	ringBatch = 256
+	// joinedBytes is up to which size events of a user share a ring.
+	joinedBytes = 16 << 10
 	// ringTimeout is after how long a pipeline is given up.
 	ringTimeout = time.Second
 )
@@ -53,7 +55,7 @@ func NewRinger(rdb *redis.Client, channels Channels, log *slog.Logger, reg prome
 
 // Ring tells user's gateways of ev. It never blocks and may lose the ring.
 func (r *Ringer) Ring(user int, epoch string, ev Event) {
-	r.enqueue(ring{user, Envelope{Epoch: epoch, Event: ev}})
+	r.enqueue(ring{user, Envelope{Epoch: epoch, Events: []Event{ev}}})
 }
 
 // RingSessionEnd tells user's gateways that one of the user's sessions has ended.
@@ -119,7 +121,7 @@ func (r *Ringer) publish(ctx context.Context, batch []ring) {
 	ctx, cancel := context.WithTimeout(ctx, ringTimeout)
 	defer cancel()
 	pipe := r.rdb.Pipeline()
-	for _, b := range batch {
+	for _, b := range join(batch) {
 		payload, err := encode(b.envelope)
 		if err != nil {
 			r.log.ErrorContext(ctx, "ring could not be encoded", "err", err)
@@ -133,4 +135,29 @@ func (r *Ringer) publish(ctx context.Context, batch []ring) {
 		return
 	}
 	r.rings.WithLabelValues("published").Add(float64(len(batch)))
+}
+
+// join makes one ring of the events of one user: what Redis and the gateways that
+// listen have to do is by the ring.
+func join(batch []ring) []ring {
+	if len(batch) == 1 {
+		return batch
+	}
+	joined := make([]ring, 0, len(batch))
+	latest := make(map[int]int, len(batch)) // user: place in joined
+	for _, next := range batch {
+		if i, ok := latest[next.user]; ok && joined[i].takes(next) {
+			joined[i].envelope.Events = append(joined[i].envelope.Events, next.envelope.Events...)
+			continue
+		}
+		latest[next.user] = len(joined)
+		joined = append(joined, next)
+	}
+	return joined
+}
+
+// takes says whether the events of next, which comes later, can go with those of r.
+func (r ring) takes(next ring) bool {
+	return len(r.envelope.Events) > 0 && len(next.envelope.Events) > 0 && r.envelope.Epoch == next.envelope.Epoch &&
+		sizeOf(r.envelope)+sizeOf(next.envelope) <= joinedBytes
 }

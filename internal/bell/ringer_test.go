@@ -44,7 +44,7 @@ func hear(t *testing.T, sub *redis.PubSub) bell.Envelope {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, err := bell.Decode([]byte(m.Payload))
+	env, err := bell.Decode(m.Payload)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestEventsAndEndsOfSessionsAreRungInTheirOrder(t *testing.T) {
 	r.RingSessionEnd(user+1, "another user's")
 	r.Ring(user, "e1", ev)
 	for i, want := range []bell.Envelope{
-		{Version: 1, Epoch: "e1", Event: ev}, {Version: 1, Session: "s1"}, {Version: 1, Epoch: "e1", Event: ev},
+		{Epoch: "e1", Events: []bell.Event{ev}}, {Session: "s1"}, {Epoch: "e1", Events: []bell.Event{ev}},
 	} {
 		if diff := cmp.Diff(want, hear(t, sub)); diff != "" {
 			t.Errorf("ring %d (-want +got):\n%s", i, diff)

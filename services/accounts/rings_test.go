@@ -50,8 +50,8 @@ func (e ear) expect(t *testing.T, sessions ...string) {
 		if err != nil {
 			t.Fatalf("no ring: %v", err)
 		}
-		env, err := bell.Decode([]byte(m.Payload))
-		if err != nil || env.Event != (bell.Event{}) {
+		env, err := bell.Decode(m.Payload)
+		if err != nil || len(env.Events) > 0 {
 			t.Errorf("heard %s, %v", m.Payload, err)
 		}
 		got[env.Session]++

@@ -112,7 +112,7 @@ func (f *follower) told(c *conn) {
 	}
 }
 
-// onRing takes an event from a ring.
+// onRing takes the events of a ring.
 func (f *follower) onRing(env bell.Envelope) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -123,12 +123,19 @@ func (f *follower) onRing(env bell.Envelope) {
 		f.reopen()
 		return
 	}
-	f.head = max(f.head, env.Event.Seq)
-	if f.offer(env.Event) {
-		f.wait(env.Event)
+	for _, ev := range env.Events {
+		f.onEvent(ev)
+	}
+}
+
+// onEvent needs f.mu.
+func (f *follower) onEvent(ev bell.Event) {
+	f.head = max(f.head, ev.Seq)
+	if f.offer(ev) {
+		f.wait(ev)
 		return
 	}
-	for next, ok := f.early[env.Event.Seq+1]; ok; next, ok = f.early[next.Seq+1] {
+	for next, ok := f.early[ev.Seq+1]; ok; next, ok = f.early[next.Seq+1] {
 		delete(f.early, next.Seq)
 		f.offer(next)
 	}

@@ -115,7 +115,7 @@ func (b *Broker) dispatch(msg any) {
 	switch m := msg.(type) {
 	case *redis.Message:
 		user, ok := b.channels.UserOf(m.Channel)
-		env, err := bell.Decode([]byte(m.Payload))
+		env, err := bell.Decode(m.Payload)
 		if !ok || err != nil {
 			b.metrics.garbage.Inc()
 			return

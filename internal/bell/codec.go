@@ -1,0 +1,137 @@
+package bell
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// There are two forms of an envelope. Those of events, which are nearly all, are
+// binary, since each is written once and read by every pod that holds the user's
+// sockets. The others are JSON. Readers ignore forms and versions that they do not
+// know (the head check brings the events all the same), and fields likewise.
+const (
+	formEvents  = 2   // first byte of the binary form
+	formJSON    = '{' // and of the other
+	versionJSON = 1
+)
+
+// jsonEnvelope is the JSON form. Event is of neighbours of the version before, who
+// know no other form.
+type jsonEnvelope struct {
+	Version int    `json:"v"`
+	Epoch   string `json:"epoch,omitempty"`
+	Event   *Event `json:"event,omitempty"`
+	Session string `json:"session,omitempty"`
+	Except  string `json:"except,omitempty"`
+}
+
+// encode makes the payload that is published.
+func encode(e Envelope) ([]byte, error) {
+	if len(e.Events) > 0 {
+		return appendEvents(make([]byte, 0, sizeOf(e)), e), nil
+	}
+	return json.Marshal(jsonEnvelope{Version: versionJSON, Session: e.Session, Except: e.Except})
+}
+
+// sizeOf is enough for the binary form.
+func sizeOf(e Envelope) int {
+	n := 16 + len(e.Epoch)
+	for _, ev := range e.Events {
+		n += 48 + len(ev.Kind) + len(ev.Content)
+	}
+	return n
+}
+
+func appendEvents(b []byte, e Envelope) []byte {
+	b = append(b, formEvents)
+	b = appendText(b, e.Epoch)
+	for _, ev := range e.Events {
+		b = binary.AppendUvarint(b, uint64(ev.Seq))
+		b = appendText(b, string(ev.Kind))
+		b = binary.AppendUvarint(b, uint64(ev.Peer))
+		b = binary.AppendUvarint(b, uint64(ev.SentAt))
+		b = appendText(b, ev.Content)
+	}
+	return b
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// Decode reads a payload. An error means garbage or an unknown version; either is
+// to be counted and ignored.
+func Decode(payload string) (Envelope, error) {
+	switch {
+	case payload == "":
+		return Envelope{}, errors.New("ring is empty")
+	case payload[0] == formEvents:
+		return decodeEvents(payload[1:])
+	case payload[0] == formJSON:
+		return decodeJSON(payload)
+	}
+	return Envelope{}, fmt.Errorf("ring has the unknown form %d", payload[0])
+}
+
+func decodeJSON(payload string) (Envelope, error) {
+	var e jsonEnvelope
+	if err := json.Unmarshal([]byte(payload), &e); err != nil {
+		return Envelope{}, fmt.Errorf("ring is not an envelope: %w", err)
+	}
+	out := Envelope{Epoch: e.Epoch, Session: e.Session, Except: e.Except}
+	if e.Event != nil && e.Event.Seq > 0 {
+		out.Events = []Event{*e.Event}
+	}
+	if e.Version != versionJSON || len(out.Events) == 0 && out.Session == "" {
+		return Envelope{}, fmt.Errorf("ring has version %d and says nothing", e.Version)
+	}
+	return out, nil
+}
+
+func decodeEvents(payload string) (Envelope, error) {
+	r := reader{rest: payload}
+	e := Envelope{Epoch: r.text()}
+	for r.rest != "" && !r.broken {
+		ev := Event{Seq: r.number(), Kind: Kind(r.text()), Peer: int(r.number()), SentAt: r.number(), Content: r.text()}
+		r.broken = r.broken || ev.Seq < 1
+		e.Events = append(e.Events, ev)
+	}
+	if r.broken || len(e.Events) == 0 {
+		return Envelope{}, errors.New("ring of events is broken")
+	}
+	return e, nil
+}
+
+// reader reads the binary form. Its texts share the memory of the payload.
+type reader struct {
+	rest   string
+	broken bool
+}
+
+// number reads an unsigned varint that fits into an int64.
+func (r *reader) number() int64 {
+	var n uint64
+	for i := range min(len(r.rest), binary.MaxVarintLen64-1) { // 9 bytes of 7 bits: 63
+		c := r.rest[i]
+		n |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 {
+			r.rest = r.rest[i+1:]
+			return int64(n)
+		}
+	}
+	r.rest, r.broken = "", true
+	return 0
+}
+
+func (r *reader) text() string {
+	n := r.number()
+	if n > int64(len(r.rest)) {
+		r.rest, r.broken = "", true
+		return ""
+	}
+	s := r.rest[:n]
+	r.rest = r.rest[n:]
+	return s
+}
