@@ -144,7 +144,7 @@ func (e ear) expectEnd(t *testing.T, session, except string) {
 	if err != nil {
 		t.Fatalf("no ring: %v", err)
 	}
-	env, err := bell.Decode([]byte(m.Payload))
+	env, err := bell.Decode(m.Payload)
 	if want := (bell.Envelope{Version: 1, Session: session, Except: except}); err != nil || env != want {
 		t.Errorf("heard %s, %v; want %+v", m.Payload, err, want)
 	}
