@@ -145,8 +145,8 @@ func (e ear) expectEnd(t *testing.T, session, except string) {
 		t.Fatalf("no ring: %v", err)
 	}
 	env, err := bell.Decode(m.Payload)
-	if want := (bell.Envelope{Version: 1, Session: session, Except: except}); err != nil || env != want {
-		t.Errorf("heard %s, %v; want %+v", m.Payload, err, want)
+	if diff := cmp.Diff(bell.Envelope{Session: session, Except: except}, env); err != nil || diff != "" {
+		t.Errorf("heard %s, %v (-want +got):\n%s", m.Payload, err, diff)
 	}
 }
 
