@@ -73,7 +73,9 @@ func (h *hub) find(user int) *follower {
 // not block.
 func (h *hub) Deliver(user int, env bell.Envelope) {
 	if user < 0 {
-		h.srv.probe.heard(env.Event)
+		for _, ev := range env.Events {
+			h.srv.probe.heard(ev)
+		}
 		return
 	}
 	f := h.find(user)
