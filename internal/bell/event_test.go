@@ -67,7 +67,7 @@ func TestEventsOfOneUserShareARing(t *testing.T) {
 	got := join([]ring{event(1, 1, ""), event(2, 1, ""), event(1, 2, ""), {1, Envelope{Session: "s"}}, event(1, 3, ""), event(2, 2, long), event(2, 3, "")})
 	var seqs []string
 	for _, r := range got {
-		said := fmt.Sprint(r.user, r.envelope.Session)
+		said := strings.TrimSpace(fmt.Sprintf("%d %s", r.user, r.envelope.Session))
 		for _, ev := range r.envelope.Events {
 			said += fmt.Sprint(" ", ev.Seq)
 		}
