@@ -72,18 +72,19 @@ type conn struct {
 	mu        sync.Mutex // guards all below
 	room      sync.Cond  // on mu: fewer answers owed, fewer sends in flight, or closed
 	queue     []frame
-	queued    int  // bytes in queue and being written
-	writing   bool // a writer exists
-	closed    bool // nothing more is queued or written
-	owed      int  // answers not written yet
-	inFlight  int  // sends in a lane
-	stalled   bool // an event did not fit into the queue: go on from the store when it is empty
-	busy      bool // a request other than a send is being worked on
-	draining  bool // requests are no longer accepted
-	closing   bool // a close frame is queued or written: nothing follows it
-	leaving   bool // logout is being worked on: its answer comes before the end
-	revoked   bool // the session is over
-	dirty     bool // events were written since the last ping
+	queued    int    // bytes in queue and being written
+	writing   bool   // a writer exists
+	closed    bool   // nothing more is queued or written
+	owed      int    // answers not written yet
+	inFlight  int    // sends in a lane
+	stalled   bool   // an event did not fit into the queue: go on from the store when it is empty
+	busy      bool   // a request other than a send is being worked on
+	draining  bool   // requests are no longer accepted
+	closing   bool   // a close frame is queued or written: nothing follows it
+	leaving   bool   // logout is being worked on: its answer comes before the end
+	revoked   bool   // the session is over
+	pong      []byte // payload of the pong that is queued; nil: none is
+	dirty     bool   // events were written since the last ping
 	pinged    time.Time
 	epoch     string // of the log that written and confirmed count in
 	start     int    // counts the times that this socket began to follow the inbox
@@ -97,6 +98,7 @@ const (
 	answerFrame frameKind = iota
 	eventFrame
 	pingFrame
+	pongFrame
 	closeFrame
 )
 
@@ -124,6 +126,7 @@ func newConn(srv *Server, ws *websocket.Conn, address string, bucket int) *conn 
 	c.room.L = &c.mu
 	ws.SetReadLimit(hardFrameLimit)
 	ws.SetPongHandler(c.onPong)
+	ws.SetPingHandler(c.onPing)
 	return c
 }
 
@@ -355,6 +358,18 @@ func (c *conn) ping() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.enqueue(frame{kind: pingFrame})
+}
+
+// onPing queues a pong. The library's own would be written beside the writer, with a
+// deadline that counts for the writer too. Of several pings the newest is answered.
+func (c *conn) onPing(payload string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pong == nil {
+		c.enqueue(frame{kind: pongFrame})
+	}
+	c.pong = []byte(payload)
+	return nil
 }
 
 // close queues a close frame behind everything else; the client's answer to it, or

@@ -148,6 +148,9 @@ func (c *conn) assemble(out []byte, batch []frame) (bytes []byte, rest []frame) 
 		case f.kind == pingFrame:
 			out = appendFrame(out, websocket.PingMessage, pingPayload(c.written, c.start))
 			c.dirty, c.pinged = false, time.Now()
+		case f.kind == pongFrame:
+			out = appendFrame(out, websocket.PongMessage, c.pong)
+			c.pong = nil
 		case f.data != nil:
 			out = appendFrame(out, websocket.TextMessage, f.data)
 		}
