@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Client keeps one user connected while Run runs. Its methods may be called from
@@ -34,11 +33,10 @@ type Client struct {
 	created   bool // the account is there, as far as we know
 	uncertain bool // it may be there: create_acc was sent and not answered
 
-	mu      sync.Mutex // guards all below
-	id      int        // 0 before the first login
-	token   string
-	expires time.Time // of the token
-	done    cursor    // where the user is, by what was handled
+	mu    sync.Mutex // guards all below
+	id    int        // 0 before the first login
+	token string
+	done  cursor // where the user is, by what was handled
 }
 
 type counters struct{ logins, events, repeated, gaps, skipped, dropped atomic.Int64 }
@@ -67,10 +65,10 @@ func New(cfg Config) (*Client, error) {
 }
 
 // Run keeps the user connected until ctx ends, Close or Logout is called, or the
-// server says that there is no use in coming back: the first login is refused, a
-// token has run out and there is no pin, or a CloseError of 4500 to 4999. It
-// returns the context's error, nil, or the server's. All goroutines of the Client
-// are over then. It can be called once.
+// server says that there is no use in coming back: the name or the pin is wrong, the
+// session is over (ErrTokenInvalid) and there is no pin to begin another, or another
+// CloseError of 4500 to 4999. It returns the context's error, nil, or the server's.
+// All goroutines of the Client are over then. It can be called once.
 func (c *Client) Run(ctx context.Context) error {
 	if !c.started.CompareAndSwap(false, true) {
 		return errors.New("client: Run was called before")

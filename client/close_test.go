@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"pymessage/client"
 )
 
@@ -138,7 +140,7 @@ func TestCloseCodesSayWhetherToComeBack(t *testing.T) {
 	t.Parallel()
 	for code, back := range map[int]bool{
 		1000: true, 1001: true, 1006: true, 1009: true, 1011: true, 1012: true, 4000: true, 4001: true, 4499: true,
-		4500: false, 4501: false, 4502: false, 4999: false, 3000: true,
+		4500: false, 4501: false, 4999: false, 3000: true,
 	} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -169,32 +171,73 @@ func TestCloseCodesSayWhetherToComeBack(t *testing.T) {
 	}
 }
 
-func TestASessionWhoseTimeIsOverIsFollowedByAnother(t *testing.T) {
+func TestASessionThatIsOverIsFollowedByAnotherThatGoesOnWhereItWas(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := play(t, nil, func(p *peer) {
-			p.login(1, 0)
-			p.synced(0)
-			for range expiry / (20 * time.Second) {
-				<-time.After(20 * time.Second)
-				p.send(`{"type":"heartbeat","seq":0}`)
-			}
+			p.login(1, 2)
+			p.events(1, 2)
+			p.synced(2)
+			p.ack(2)
 			p.close(4502)
 		}, func(p *peer) {
-			p.expect(`{"type":"resume","ref":2,"token":"token-1","since":0,"epoch":"e"}`)
-			p.send(`{"type":"error","error":"session is over","code":"token_invalid","ref":2}`)
-			p.login(3, 0)
+			p.login(2, 3) // not by the token that is of no use
 			p.goodbye()
 		}, func(p *peer) {
-			p.resume(4, 3, 0, "e")
-			p.synced(0)
+			p.resume(3, 2, 2, "e")
+			p.ack(2) // the last one may not have arrived
+			p.events(3)
+			p.synced(3)
+			p.ack(3)
 			p.goodbye()
 		})
-		select {
-		case <-b.heard:
-		case <-time.After(patience):
+		b.hears(event(1), event(2), "synced 2", event(3), "synced 3")
+		<-time.After(time.Second) // for the ack
+		if token := b.State().Token; token != "token-2" {
+			t.Errorf("the token is %q", token)
 		}
-		<-time.After(expiry)
-		b.hears("synced 0")
+	})
+}
+
+func TestTheEndOfTheSessionIsTheEndWithoutAPin(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := play(t, func(c *client.Config) {
+			c.Username, c.Pin, c.State = "", "", client.State{Token: "token-7", Since: 5, Epoch: "e"}
+		}, func(p *peer) {
+			p.resume(1, 7, 5, "e")
+			p.synced(5)
+			p.close(4502)
+		})
+		b.hears("synced 5")
+		var closed *client.CloseError
+		if err := b.ends(); !errors.Is(err, client.ErrTokenInvalid) || !errors.As(err, &closed) || closed.Code != 4502 {
+			t.Errorf("got %v", err)
+		}
+		want := client.State{Since: 5, Epoch: "e"}
+		if diff := cmp.Diff(want, b.State()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestSessionsThatEndAtOnceAreNotBegunWithoutAPause(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		began := time.Now()
+		const sessions = 50
+		var scenes []scene
+		for ref := range sessions {
+			scenes = append(scenes, func(p *peer) {
+				p.login(ref+1, 0)
+				p.close(4502)
+			})
+		}
+		play(t, nil, append(scenes, func(p *peer) {
+			if waited := time.Since(began); waited < sessions*time.Second {
+				p.fail("%d sessions were begun within %v", sessions, waited)
+			}
+			p.login(sessions+1, 0)
+			p.synced(0)
+			p.goodbye()
+		})...).hears("synced 0")
 	})
 }
 

@@ -41,7 +41,9 @@ type Config struct {
 	// Create makes the account, with Username and Pin, before the first login.
 	Create bool
 	// State is where an earlier Client was: version 2 goes on from there. With its
-	// token the pin is needed only after the token has run out.
+	// token the pin is needed only when the session is over, because its time is or
+	// somebody has ended it: then a login by pin begins another. Without a pin that is
+	// the end of Run.
 	State State
 
 	// The handlers are called one at a time, in order, from one goroutine. They may

@@ -40,6 +40,9 @@ func (c *Client) keepConnected(ctx context.Context) error {
 	for {
 		url := c.cfg.URLs[c.turn%len(c.cfg.URLs)]
 		err := c.connect(ctx, url)
+		if isSessionOver(err) {
+			c.forgetToken()
+		}
 		if ctx.Err() != nil || c.isFinal(err) {
 			return err
 		}
@@ -139,27 +142,23 @@ func (c *Client) dial(ctx context.Context, url string) (*websocket.Conn, error) 
 func (c *Client) isFinal(err error) bool {
 	var closed *CloseError
 	switch {
+	case isSessionOver(err):
+		return c.cfg.Pin == "" || c.loggedOut.Load()
 	case errors.As(err, &closed):
-		return closed.forGood() && !(closed.Code == closeSessionOver && c.canRenew())
-	case errors.Is(err, ErrTokenInvalid):
-		return true // with a pin it would have been a login
+		return closed.forGood()
+	case errors.Is(err, ErrAccNotFound):
+		// Also later: the pin was changed or the account deleted, and with a wrong pin
+		// over and over we would lock the user out.
+		return true
 	case c.isReady():
 		return false
 	}
-	return errors.Is(err, ErrAccNotFound) || errors.Is(err, ErrUsernameTaken) ||
-		errors.Is(err, ErrCreateFailed) || errors.Is(err, ErrBadRequest)
+	return errors.Is(err, ErrUsernameTaken) || errors.Is(err, ErrCreateFailed) || errors.Is(err, ErrBadRequest)
 }
 
-// clockSlack is by how much our clock and the server's may differ.
-const clockSlack = time.Minute
-
-// canRenew says that the session is over because its time is, and not because
-// somebody has ended it, and that there is a pin for another one.
-func (c *Client) canRenew() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.cfg.Pin != "" && !c.loggedOut.Load() && !c.expires.IsZero() && !time.Now().Before(c.expires.Add(-clockSlack))
-}
+// isSessionOver says that the token is of no use any more: it has run out or was
+// revoked.
+func isSessionOver(err error) bool { return errors.Is(err, ErrTokenInvalid) }
 
 // isReady says that there was a login.
 func (c *Client) isReady() bool {

@@ -112,7 +112,6 @@ func (s *session) entered(f *frame) error {
 	c.stats.logins.Add(1)
 	c.mu.Lock()
 	c.id = id
-	c.expires = milli(f.ExpiresAt)
 	if f.Token != "" {
 		c.token = f.Token
 	}

@@ -28,7 +28,7 @@ const (
 	ErrAccNotFound      Code = "acc_not_found"
 	ErrUsernameTaken    Code = "username_taken"
 	ErrCreateFailed     Code = "create_failed"
-	ErrTokenInvalid     Code = "token_invalid" // also of a CloseError that ends the session
+	ErrTokenInvalid     Code = "token_invalid" // the session is over; also of a CloseError 4502
 	ErrNotConnected     Code = "not_connected" // and the message was not kept
 	ErrNotFriend        Code = "not_friend"
 	ErrSendFailed       Code = "send_failed"
@@ -108,7 +108,8 @@ const (
 )
 
 // CloseError is how the server closed a connection. Run returns one when its Code
-// is 4500 to 4999: the server does not want this client back.
+// is 4500 to 4999: the server does not want this client back. But after 4502, the
+// end of the session, the client begins another if it has a pin.
 type CloseError struct {
 	Code   int
 	Reason string

@@ -128,18 +128,30 @@ func TestARefusedFirstLoginIsTheEnd(t *testing.T) {
 	}
 }
 
-func TestARefusalAfterTheFirstLoginIsNot(t *testing.T) {
+func TestAPinThatIsRightNoMoreIsTheEndToo(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := play(t, func(c *client.Config) { c.Version = client.Version1 }, func(p *peer) {
-			p.expect(`{"type":"login","username":"bob","pin":"1234"}`)
-			p.send(`{"type":"resp","id":10000001}`)
+			entered1(p)
+			p.close(4502)
 		}, func(p *peer) {
 			p.read()
 			p.send(`{"type":"error","error":"acc not found"}`)
 			p.goodbye()
-		}, func(p *peer) {
+		})
+		if err := b.ends(); !errors.Is(err, client.ErrAccNotFound) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestAServiceThatIsAwayAfterTheFirstLoginIsNot(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := play(t, func(c *client.Config) { c.Version = client.Version1 }, entered1, func(p *peer) {
 			p.read()
-			p.send(`{"type":"resp","id":10000001}`)
+			p.send(`{"type":"error","error":"service unavailable, try again"}`)
+			p.goodbye()
+		}, func(p *peer) {
+			entered1(p)
 			p.send(`{"type":"message","sender":20000002,"content":"hi"}`)
 			p.goodbye()
 		})
