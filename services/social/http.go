@@ -29,6 +29,8 @@ func (s *server) internalHandler(secret string, measure middleware) http.Handler
 	r.Post(socialapi.PathFriends, httpjson.Endpoint(s.log, s.postFriends))
 	r.Post(socialapi.PathRequests, httpjson.Endpoint(s.log, s.postRequests))
 	r.Post(socialapi.PathBlocked, httpjson.Endpoint(s.log, s.postBlocked))
+	r.Post(socialapi.PathHistory, httpjson.Endpoint(s.log, s.postHistory))
+	r.Post(socialapi.PathMarkRead, httpjson.Endpoint(s.log, s.postMarkRead))
 	for path, act := range map[string]action{
 		socialapi.PathRequest: actionRequest, socialapi.PathAccept: actionAccept, socialapi.PathDeny: actionDeny,
 		socialapi.PathCancel: actionCancel, socialapi.PathRemove: actionRemove,
@@ -128,6 +130,32 @@ func (s *server) postChange(act action) func(*http.Request, socialapi.FriendRequ
 		}
 		return s.change(r.Context(), change{actor: in.Actor, user: in.User, act: act, again: in.Again})
 	}
+}
+
+func (s *server) postHistory(r *http.Request, in socialapi.HistoryRequest) (out socialapi.History, err error) {
+	switch {
+	case !isID(in.User):
+		return out, checkUser(in.User)
+	case !isID(in.Peer): // nobody, with whom there is no conversation
+		return socialapi.History{Messages: []socialapi.HistoryMessage{}}, nil
+	case in.Limit < 1 || in.Limit > socialapi.MaxHistory:
+		return out, fault.New(fault.Invalid, "limit must be from 1 to %d", socialapi.MaxHistory)
+	case in.BeforeSeq < 0 || in.BeforeSeq > 0 && !isID(in.BeforeUser):
+		return out, fault.New(fault.Invalid, "before names no event")
+	}
+	return s.store.history(r.Context(), in)
+}
+
+func (s *server) postMarkRead(r *http.Request, in socialapi.ReadMark) (out socialapi.Marked, err error) {
+	switch {
+	case !isID(in.Reader):
+		return out, checkUser(in.Reader)
+	case !isID(in.Peer):
+		return out, noUser(in.Peer)
+	case in.Seq < 1:
+		return out, fault.New(fault.Invalid, "seq must be at least 1")
+	}
+	return s.store.markRead(r.Context(), in)
 }
 
 // checkPair lets an actor who cannot exist be a fault of the caller, and a user

@@ -44,8 +44,24 @@ func TestRequestsThatCanNeverSucceedAreInvalid(t *testing.T) {
 		"nobody's inbox":    func() error { _, err := w.client.Open(ctx, maxID+1); return err },
 		"nobody's friends":  func() error { _, err := w.client.Friends(ctx, -1); return err },
 		"nobody's requests": func() error { _, err := w.client.Requests(ctx, -1); return err },
-		"nobody's blocks":   func() error { _, err := w.client.Blocked(ctx, -1); return err },
-		"many heads":        func() error { _, err := w.client.Heads(ctx, make([]int, socialapi.MaxUsers+1)); return err },
+		"nobody's history": func() error {
+			_, err := w.client.History(ctx, socialapi.HistoryRequest{Peer: minID, Limit: 1})
+			return err
+		},
+		"history without a limit": func() error {
+			_, err := w.client.History(ctx, socialapi.HistoryRequest{User: minID, Peer: minID})
+			return err
+		},
+		"history before nobody's event": func() error {
+			_, err := w.client.History(ctx, socialapi.HistoryRequest{User: minID, Peer: minID, Limit: 1, BeforeSeq: 1})
+			return err
+		},
+		"reading nothing": func() error {
+			_, err := w.client.MarkRead(ctx, socialapi.ReadMark{Reader: minID, Peer: minID})
+			return err
+		},
+		"nobody's blocks": func() error { _, err := w.client.Blocked(ctx, -1); return err },
+		"many heads":      func() error { _, err := w.client.Heads(ctx, make([]int, socialapi.MaxUsers+1)); return err },
 		"many positions": func() error {
 			return w.client.SetPositions(ctx, socialapi.PositionsRequest{Positions: make([]socialapi.UserSeq, socialapi.MaxUsers+1)})
 		},
@@ -103,10 +119,18 @@ func TestWithoutItsStoreTheServiceIsUnavailable(t *testing.T) {
 		"heads":    func() error { _, err := w.client.Heads(t.Context(), u); return err },
 		"friends":  func() error { _, err := w.client.Friends(t.Context(), u[0]); return err },
 		"requests": func() error { _, err := w.client.Requests(t.Context(), u[0]); return err },
-		"blocked":  func() error { _, err := w.client.Blocked(t.Context(), u[0]); return err },
-		"block":    func() error { _, err := w.client.Block(t.Context(), u[0], u[1]); return err },
-		"request":  func() error { _, err := w.client.Request(t.Context(), u[0], u[1]); return err },
-		"deny":     func() error { _, err := w.client.Deny(t.Context(), u[0], u[1]); return err },
+		"history": func() error {
+			_, err := w.client.History(t.Context(), socialapi.HistoryRequest{User: u[0], Peer: u[1], Limit: 1})
+			return err
+		},
+		"mark_read": func() error {
+			_, err := w.client.MarkRead(t.Context(), socialapi.ReadMark{Reader: u[0], Peer: u[1], Seq: 1})
+			return err
+		},
+		"blocked": func() error { _, err := w.client.Blocked(t.Context(), u[0]); return err },
+		"block":   func() error { _, err := w.client.Block(t.Context(), u[0], u[1]); return err },
+		"request": func() error { _, err := w.client.Request(t.Context(), u[0], u[1]); return err },
+		"deny":    func() error { _, err := w.client.Deny(t.Context(), u[0], u[1]); return err },
 		"positions": func() error {
 			return w.client.SetPositions(t.Context(), socialapi.PositionsRequest{Positions: []socialapi.UserSeq{{User: u[0], Seq: 1}}})
 		},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -17,7 +16,7 @@ const (
 	// the answer, and gives up an attempt after 3 s.
 	lookupTimeout = 2 * time.Second
 
-	// rememberedUsers is how many users the memory holds, about 10 bytes each.
+	// rememberedUsers is how many users the memory holds, about 15 bytes each.
 	// Others cost a look into the store.
 	rememberedUsers = 1 << 20
 )
@@ -28,7 +27,7 @@ const (
 type directory struct {
 	store    *store
 	accounts *accountsapi.Client
-	known    *userSet
+	known    *recent[int]
 	metrics  *metrics
 	log      *slog.Logger
 	complain rate.Sometimes
@@ -57,7 +56,11 @@ func (e *existence) rest(users []int) []int {
 // is away it knows those that it has heard of before. The error is the store's.
 func (d *directory) find(ctx context.Context, users []int) (existence, error) {
 	e := existence{known: make(map[int]bool, len(users)), sure: true}
-	e.note(d.known.among(users))
+	for i, known := range d.known.has(users) {
+		if known {
+			e.known[users[i]] = true
+		}
+	}
 	for _, ask := range []func(context.Context, []int) ([]int, bool, error){d.askStore, d.askAccounts} {
 		rest := e.rest(users)
 		if len(rest) == 0 {
@@ -113,53 +116,4 @@ func (d *directory) lookup(ctx context.Context, users []int) (found []int, err e
 	d.metrics.lookups.WithLabelValues("absent").Add(float64(asked - len(found)))
 	d.metrics.lookups.WithLabelValues("failed").Add(float64(len(users) - asked))
 	return found, err
-}
-
-// userSet remembers about most users, those asked for lately rather than others:
-// when the young half is full it becomes the old one, and the old one is
-// forgotten.
-type userSet struct {
-	most int // static
-
-	mu    sync.Mutex // guards all below
-	young map[int32]struct{}
-	old   map[int32]struct{}
-}
-
-func newUserSet(most int) *userSet {
-	return &userSet{most: most, young: map[int32]struct{}{}}
-}
-
-// among are those of the users that are remembered.
-func (s *userSet) among(users []int) (known []int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, u := range users {
-		_, isYoung := s.young[int32(u)]
-		_, isOld := s.old[int32(u)]
-		if !isYoung && !isOld {
-			continue
-		}
-		known = append(known, u)
-		if !isYoung {
-			s.put(u)
-		}
-	}
-	return known
-}
-
-func (s *userSet) add(users []int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, u := range users {
-		s.put(u)
-	}
-}
-
-// put needs mu.
-func (s *userSet) put(user int) {
-	if len(s.young) >= max(s.most/2, 1) {
-		s.young, s.old = map[int32]struct{}{}, s.young
-	}
-	s.young[int32(user)] = struct{}{}
 }

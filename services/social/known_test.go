@@ -104,18 +104,18 @@ func TestAFriendRequestNeedsBothUsersToExist(t *testing.T) {
 func TestTheMemoryOfUsersIsBoundedAndKeepsThoseInUse(t *testing.T) {
 	t.Parallel()
 
-	s := newUserSet(100)
+	s := newRecent[int](100)
 	s.add([]int{minID})
 	for i := 1; i < 1000; i++ {
 		s.add([]int{minID + i})
-		if n := len(s.among([]int{minID, minID + i})); n != 2 {
-			t.Fatalf("after %d users: %d of the 2 last used are remembered", i, n)
+		if known := s.has([]int{minID, minID + i}); !known[0] || !known[1] {
+			t.Fatalf("after %d users: of the 2 last used are remembered %v", i, known)
 		}
 		if n := len(s.young) + len(s.old); n > 101 {
 			t.Fatalf("%d users are remembered", n)
 		}
 	}
-	if len(s.among([]int{minID + 1})) != 0 {
+	if s.has([]int{minID + 1})[0] {
 		t.Error("who was not used is still remembered")
 	}
 }

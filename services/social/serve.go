@@ -39,7 +39,7 @@ func newServer(cfg Config, st *store, accounts *accountsapi.Client, log *slog.Lo
 	return &server{
 		store: st,
 		directory: &directory{
-			store: st, accounts: accounts, known: newUserSet(rememberedUsers),
+			store: st, accounts: accounts, known: newRecent[int](rememberedUsers),
 			metrics: st.metrics, log: log, complain: rate.Sometimes{Interval: complainEvery},
 		},
 		maxWaiting: cfg.MaxPendingRequests,

@@ -57,6 +57,7 @@ type store struct {
 	pool        *pgxpool.Pool
 	storeBatch  string // the statement that stores a batch under the policy
 	storeNonces string // the same of a batch with nonces
+	contacts    *recent[contact]
 	metrics     *metrics
 	log         *slog.Logger
 	complain    rate.Sometimes
@@ -65,7 +66,8 @@ type store struct {
 func newStore(pool *pgxpool.Pool, policy string, m *metrics, log *slog.Logger) *store {
 	return &store{
 		pool: pool, storeBatch: storeBatchSQL(policy), storeNonces: storeNoncesSQL(policy),
-		metrics: m, log: log, complain: rate.Sometimes{Interval: complainEvery},
+		contacts: newRecent[contact](rememberedContacts),
+		metrics:  m, log: log, complain: rate.Sometimes{Interval: complainEvery},
 	}
 }
 

@@ -170,6 +170,9 @@ func (s *store) send(ctx context.Context, b socialapi.Batch, refused []socialapi
 			return fault.New(fault.Conflict, "batch %d of lane %s comes after batch %d", b.Number, b.Lane, lane.number)
 		}
 		out, repeated = lane.answer(), !stored
+		if stored {
+			s.rememberContacts(b, out.Results)
+		}
 		return nil
 	})
 	return out, repeated, err
@@ -279,6 +282,7 @@ func (s *store) queueStore(q *pgx.Batch, b socialapi.Batch, refused []socialapi.
 		}
 		return err
 	})
+	s.queueContacts(q, b, c)
 	if c.hasNonces {
 		queueNonces(q, b, c, lane)
 	}

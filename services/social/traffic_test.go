@@ -136,6 +136,7 @@ func (tr *traffic) check() {
 		}
 	}
 	tr.w.checkNonces()
+	tr.w.checkContacts()
 }
 
 func newTraffic(w *world, users, batches int) *traffic {

@@ -143,3 +143,14 @@ func (c *Client) Block(ctx context.Context, actor, user int) (Change, error) {
 func (c *Client) Unblock(ctx context.Context, actor, user int) (Change, error) {
 	return c.change(ctx, PathUnblock, actor, user)
 }
+
+// History gives a page of a conversation. Faults: NotFound (no such message to end
+// before), Invalid.
+func (c *Client) History(ctx context.Context, r HistoryRequest) (History, error) {
+	return post[History](ctx, c, PathHistory, r)
+}
+
+// MarkRead moves a read mark forward, never back. Faults: NotFound (no such event).
+func (c *Client) MarkRead(ctx context.Context, r ReadMark) (Marked, error) {
+	return post[Marked](ctx, c, PathMarkRead, r)
+}

@@ -21,6 +21,8 @@ const (
 	PathBlock     = "/internal/v1/blocks/block"
 	PathUnblock   = "/internal/v1/blocks/unblock"
 	PathBlocked   = "/internal/v1/blocks/list"
+	PathHistory   = "/internal/v1/history/page"
+	PathMarkRead  = "/internal/v1/history/mark-read"
 )
 
 // Limits of the interface.
@@ -31,6 +33,7 @@ const (
 	MaxContent  = 4096  // code points of a message, section 3 of the protocol
 	MaxLaneName = 64    // bytes
 	MaxNonce    = 64    // bytes
+	MaxHistory  = 200   // messages in one History
 )
 
 // Batch is what a lane of a gateway sends at once. A lane numbers its batches 1,
@@ -192,4 +195,54 @@ type Change struct {
 type Ring struct {
 	User  int        `json:"user"`
 	Event bell.Event `json:"event"`
+}
+
+// HistoryRequest asks for the newest messages that User and Peer wrote to each other,
+// before an event if one is named.
+type HistoryRequest struct {
+	User       int   `json:"user"` // who asks
+	Peer       int   `json:"peer"`
+	BeforeUser int   `json:"before_user,omitempty"` // whose inbox the event is in
+	BeforeSeq  int64 `json:"before_seq,omitempty"`  // 0: none is named
+	Limit      int   `json:"limit"`                 // 1 to MaxHistory
+}
+
+// History is a page of a conversation, oldest message first.
+type History struct {
+	Messages []HistoryMessage `json:"messages"`
+	More     bool             `json:"more"` // there are older ones
+}
+
+// HistoryMessage is a message of a conversation: event Seq of the inbox of Recipient.
+type HistoryMessage struct {
+	Sender    int    `json:"sender"`
+	Recipient int    `json:"recipient"`
+	Seq       int64  `json:"seq"`
+	Content   string `json:"content"`
+	SentAt    int64  `json:"sent_at"` // Unix milliseconds
+	State     State  `json:"state"`
+}
+
+// State is how far a message has come.
+type State string
+
+// The states of a message, each of which implies those before it.
+const (
+	StateStored    State = "stored"
+	StateDelivered State = "delivered" // confirmed by some socket of the recipient
+	StateRead      State = "read"      // the recipient has said so
+)
+
+// ReadMark says that Reader has read what Peer sent up to Seq of Reader's inbox.
+type ReadMark struct {
+	Reader int   `json:"reader"`
+	Peer   int   `json:"peer"`
+	Seq    int64 `json:"seq"`
+}
+
+// Marked answers a ReadMark.
+type Marked struct {
+	Seq   int64 `json:"seq"`   // how far the reader has read; it may have been further before
+	Moved bool  `json:"moved"` // it was not as far before
+	Tell  bool  `json:"tell"`  // the peer may know of it: nobody of the two blocks the other
 }
