@@ -13,15 +13,37 @@ func chat(ctx context.Context, t *target, o *options, p *progress) (*result, err
 		return nil, err
 	}
 	defer w.close()
-	for _, u := range w.users {
-		u.window = o.window
-	}
+	w.closedLoop(w.users)
+	r := w.measure(ctx, p, func() { w.sending.Store(false) })
+	r.verdict = w.finish(ctx)
+	return r, ctx.Err()
+}
+
+// closedLoop lets users send: each keeps -window messages without an answer.
+func (w *world) closedLoop(users []*user) {
 	w.sending.Store(true)
-	now := clock()
-	for _, u := range w.users {
-		u.send(o.window, now)
+	for _, u := range users {
+		u.mu.Lock()
+		u.window = w.opts.window
+		u.mu.Unlock()
+		u.send(w.opts.window, clock())
 	}
-	r := w.measure(ctx, p)
+}
+
+// fanin is a closed loop of everybody to one user.
+func fanin(ctx context.Context, t *target, o *options, p *progress) (*result, error) {
+	w := newWorld(t, o, o.users)
+	p.watch(w)
+	p.say("making users")
+	defer w.close()
+	if err := w.create(ctx); err != nil {
+		return nil, err
+	}
+	for _, u := range w.users[1:] {
+		w.connect(u, w.users[0], o.size)
+	}
+	w.closedLoop(w.users[1:])
+	r := w.measure(ctx, p, func() { w.sending.Store(false) })
 	r.verdict = w.finish(ctx)
 	return r, ctx.Err()
 }
@@ -36,14 +58,15 @@ func pairs(ctx context.Context, t *target, o *options, p *progress) (*world, err
 		return nil, err
 	}
 	for i := 0; i < len(w.users); i += 2 {
-		w.connect(w.users[i], w.users[i+1])
-		w.connect(w.users[i+1], w.users[i])
+		w.connect(w.users[i], w.users[i+1], o.size)
+		w.connect(w.users[i+1], w.users[i], o.size)
 	}
 	return w, nil
 }
 
-// measure lets the traffic run for the warmup, then for the duration that counts.
-func (w *world) measure(ctx context.Context, p *progress) *result {
+// measure lets the traffic run for the warmup, then for the duration that counts,
+// and has it stopped.
+func (w *world) measure(ctx context.Context, p *progress, stop func()) *result {
 	p.say("warming up")
 	pause(ctx, w.opts.warmup)
 	p.say("measuring")
@@ -62,12 +85,9 @@ func (w *world) measure(ctx context.Context, p *progress) *result {
 	if err := profiles(); err != nil {
 		w.note(err.Error())
 	}
-	if sizes, err := w.target.memory("gateway"); err == nil {
-		for name, bytes := range sizes {
-			r.add("memory of "+name, float64(bytes)/(1<<20), "MiB")
-		}
-	}
+	r.addMemory(w.target, "memory of ")
 	p.say("finishing")
+	stop()
 	w.drain(ctx)
 	r.latency = rec.latency()
 	return r

@@ -89,6 +89,20 @@ func (s *stream) lost() int {
 	return n
 }
 
+// settled says that every message has its answer, and has come if it was
+// acknowledged.
+func (s *stream) settled() bool {
+	first, second := s.from, s.to
+	if first.n > second.n {
+		first, second = second, first
+	}
+	first.mu.Lock()
+	defer first.mu.Unlock()
+	second.mu.Lock()
+	defer second.mu.Unlock()
+	return s.answered == s.sent && s.lost() == 0
+}
+
 func (s *stream) wasAcked(n uint32) bool {
 	return n <= s.answered && !slices.Contains(s.refused, n) && !slices.Contains(s.unknown, n)
 }

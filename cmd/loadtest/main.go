@@ -8,15 +8,22 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
 
 const usage = `usage: loadtest SCENARIO [flags]     (loadtest SCENARIO -h lists the flags)
   chat    pairs on different gateways, each user with -window messages under way: messages a second, what they cost
+  paced   pairs that send -rate messages a second together: how long they take
+  fanin   everybody to one user
+  idle    sockets that do nothing: the memory of each, logins a second, processor time at rest
+  storm   all sockets of one gateway end at once: how long until all are back and have caught up
+  freeze  pairs chat while others stop to read: what the pairs notice of it
   help    this
 It starts a whole deployment of its own with new data, unless -urls names gateways.
 The exit code is 1 when something was lost, doubled, disordered or refused.
@@ -26,7 +33,12 @@ The exit code is 1 when something was lost, doubled, disordered or refused.
 type scenario func(ctx context.Context, t *target, o *options, p *progress) (*result, error)
 
 var scenarios = map[string]scenario{
-	"chat": chat,
+	"chat":   chat,
+	"paced":  paced,
+	"fanin":  fanin,
+	"idle":   idle,
+	"storm":  storm,
+	"freeze": freeze,
 }
 
 func main() {
@@ -37,6 +49,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 || args[0] == "help" || strings.HasPrefix(args[0], "-") {
 		fmt.Fprint(stdout, usage)
 		return 0
+	}
+	if args[0] == relayCommand { // for -floor
+		fmt.Fprintln(stderr, "loadtest:", serveRelay(stdout))
+		return 1
 	}
 	do, ok := scenarios[args[0]]
 	if !ok {
@@ -73,30 +89,45 @@ func measure(ctx context.Context, do scenario, o *options, stdout, stderr io.Wri
 		}
 		o.bin = filepath.Dir(self)
 	}
+	var floor *result
+	if o.floor {
+		relayed := *o
+		relayed.version, relayed.prefix, relayed.profile = "1", "", ""
+		if _, floor, err = runOn(ctx, do, &relayed, stderr, startRelay); err != nil {
+			return fmt.Errorf("floor: %w", err)
+		}
+		floor.write(stdout, "floor: a bare relay, no store, no Redis", nil)
+	}
 	tell := func(what string) { fmt.Fprintln(stderr, what) }
-	t, err := openTarget(ctx, o, tell)
-	if err != nil {
+	t, r, err := runOn(ctx, do, o, stderr, func(ctx context.Context) (*target, error) { return openTarget(ctx, o, tell) })
+	if r == nil {
 		return err
+	}
+	r.write(stdout, o.title(t), floor)
+	if o.json != "" {
+		err = errors.Join(err, writeJSON(o.json, o, t.settings, r, floor))
+	}
+	return errors.Join(err, r.verdict.err())
+}
+
+// runOn runs a scenario on a target that is opened for it.
+func runOn(ctx context.Context, do scenario, o *options, stderr io.Writer,
+	open func(context.Context) (*target, error)) (*target, *result, error) {
+	t, err := open(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	p := startProgress(stderr)
 	r, err := do(ctx, t, o, p)
 	p.stop()
-	err = errors.Join(err, t.stop())
-	if r == nil {
-		return err
-	}
-	r.write(stdout, o.title(t), nil)
-	if o.json != "" {
-		err = errors.Join(err, writeJSON(o.json, o, t.settings, r, nil))
-	}
-	return errors.Join(err, r.verdict.err())
+	return t, r, errors.Join(err, t.stop())
 }
 
 // title says what was measured.
 func (o *options) title(t *target) string {
 	title := fmt.Sprintf("%s: %d users, %d gateways, version %s", o.scenario, o.users, len(t.urls), o.version)
-	for name, value := range o.set {
-		title += fmt.Sprintf(", -%s %s", name, value)
+	for _, name := range slices.Sorted(maps.Keys(o.set)) {
+		title += " -" + name + " " + o.set[name]
 	}
 	for _, s := range t.settings {
 		title += "\n  not the defaults of " + s

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"text/tabwriter"
 	"time"
 )
@@ -36,6 +38,17 @@ type figure struct {
 
 func (r *result) add(name string, value float64, unit string) {
 	r.figures = append(r.figures, figure{name, value, unit})
+}
+
+// addMemory adds how large the gateways are.
+func (r *result) addMemory(t *target, what string) {
+	sizes, err := t.memory("gateway")
+	if err != nil {
+		r.verdict.Faults = append(r.verdict.Faults, err.Error())
+	}
+	for _, name := range slices.Sorted(maps.Keys(sizes)) {
+		r.add(what+name, float64(sizes[name])/(1<<20), "MiB")
+	}
 }
 
 // costsOf are the costs of the groups between two readings, and what the rest of
@@ -71,15 +84,15 @@ func (r *result) write(to io.Writer, title string, floor *result) {
 	fmt.Fprintf(to, "\n%s\n", title)
 	tw := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if r.acked > 0 {
-		fmt.Fprintf(tw, "acknowledged\t%.0f\tmessages/s\t%s\n", r.perSecond(), ratio(r.perSecond(), floor, (*result).perSecond))
+		fmt.Fprintf(tw, "acknowledged\t%.0f\tmessages/s\t%s\t\n", r.perSecond(), ratio(r.perSecond(), floor, (*result).perSecond))
 	}
 	if r.came > 0 {
 		fmt.Fprintf(tw, "delivered\t%.0f\tmessages/s\t\n", float64(r.came)/r.duration.Seconds())
 	}
 	if l := r.latency; l.Count > 0 {
-		fmt.Fprintf(tw, "p50\t%.2f\tms\t%s\n", l.P50, ratio(l.P50, floor, func(f *result) float64 { return f.latency.P50 }))
+		fmt.Fprintf(tw, "p50\t%.2f\tms\t%s\t\n", l.P50, ratio(l.P50, floor, func(f *result) float64 { return f.latency.P50 }))
 		fmt.Fprintf(tw, "p90\t%.2f\tms\t\n", l.P90)
-		fmt.Fprintf(tw, "p99\t%.2f\tms\t%s\n", l.P99, ratio(l.P99, floor, func(f *result) float64 { return f.latency.P99 }))
+		fmt.Fprintf(tw, "p99\t%.2f\tms\t%s\t\n", l.P99, ratio(l.P99, floor, func(f *result) float64 { return f.latency.P99 }))
 		fmt.Fprintf(tw, "p99.9\t%.2f\tms\t\nmax\t%.2f\tms\t\n", l.P999, l.Max)
 	}
 	for _, f := range r.figures {

@@ -6,19 +6,18 @@ import (
 	"strconv"
 )
 
-// received is what a frame of a gateway says. Its parts are good as long as the
+// received is what a frame says: of a gateway, or, to the relay, of a user. Its parts are good as long as the
 // frame.
 type received struct {
-	kind    []byte
-	sender  int64
-	id      []byte // as it stands: a number in a login's answer, a string in an event
-	content []byte
-	seq     int64
-	token   []byte
-	epoch   []byte
-	status  []byte
-	error   []byte
-	code    []byte
+	kind      []byte
+	sender    int64
+	id        []byte // as it stands: a number in a login's answer, a string in an event
+	content   []byte
+	seq       int64
+	token     []byte
+	epoch     []byte
+	error     []byte
+	recipient int64
 }
 
 // scan reads a flat JSON object, several times as fast as encoding/json would.
@@ -68,12 +67,10 @@ func (r *received) set(name, value []byte) {
 		r.token = value
 	case "epoch":
 		r.epoch = value
-	case "status":
-		r.status = value
 	case "error":
 		r.error = value
-	case "code":
-		r.code = value
+	case "recipient":
+		r.recipient = number(value)
 	}
 }
 

@@ -104,7 +104,7 @@ func startDeployment(ctx context.Context, o *options, tell func(string)) (*targe
 	for service, s := range loadSettings {
 		settings[service] = slices.Clone(s)
 	}
-	if o.pins == "cheap" {
+	if o.pins != "default" {
 		settings["accounts"] = append(settings["accounts"], cheapPins...)
 	}
 	for service, s := range env {

@@ -30,8 +30,11 @@ type user struct {
 	incoming map[int64]*stream // by the sender's id
 	window   int               // sends that are kept without an answer; 0: sends when told to
 
-	came  atomic.Int64 // events that were read
-	state atomic.Int32 // what the socket has come to
+	came  atomic.Int64                  // events that were read
+	state atomic.Int32                  // what the socket has come to
+	gate  atomic.Pointer[chan struct{}] // frozen until it is closed
+	loose atomic.Bool                   // the socket may end
+	timed bool                          // the recorder is about what this user gets; static
 
 	mu   sync.Mutex // guards all below
 	sock *socket
@@ -163,6 +166,9 @@ func (u *user) follow() error {
 
 func (u *user) readAll(s *socket) error {
 	for {
+		if gate := u.gate.Load(); gate != nil {
+			<-*gate
+		}
 		op, payload, err := s.next()
 		if err != nil {
 			return err
@@ -182,7 +188,7 @@ func (u *user) handleAll(s *socket, op byte, payload []byte) error {
 		if err := u.handle(s, op, payload); err != nil {
 			return err
 		}
-		if !s.ready() {
+		if !s.ready() || u.gate.Load() != nil {
 			return u.flush()
 		}
 		var err error
@@ -234,7 +240,7 @@ func (u *user) message(s *socket, r received) error {
 	}
 	u.came.Add(1)
 	isNew := from.arrive(n, u.again)
-	if isNew {
+	if isNew && u.timed {
 		u.w.recorder.Load().record(u.n, sent, s.readAt)
 	}
 	if u.version == 1 {
@@ -307,6 +313,16 @@ func (u *user) cut() {
 	defer u.mu.Unlock()
 	if u.sock != nil {
 		u.sock.conn.Close()
+	}
+}
+
+// freeze stops the reading of the socket until thaw is called.
+func (u *user) freeze() (thaw func()) {
+	gate := make(chan struct{})
+	u.gate.Store(&gate)
+	return func() {
+		u.gate.Store(nil)
+		close(gate)
 	}
 }
 

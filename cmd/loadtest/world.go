@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mrand "math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,29 +17,32 @@ import (
 )
 
 const (
-	// drainTimeout bounds the wait, at the end, for what was sent.
-	drainTimeout = 30 * time.Second
 	// addresses on the loopback that sockets come from: each has 28,000 ports.
 	addresses = 8
 	// mostFaults are told.
 	mostFaults = 10
+	// The pauses between two attempts to log in.
+	firstBackoff   = 50 * time.Millisecond
+	longestBackoff = time.Second
+	// unavailable is the one refusal of a login that is worth another attempt.
+	unavailable = "refused: service unavailable, try again"
 )
 
 // world is the users of a run and what they send each other.
 type world struct {
 	// static
-	target  *target
-	opts    *options
-	users   []*user
-	streams []*stream
+	target *target
+	opts   *options
+	users  []*user
 
 	sending  atomic.Bool // closed loops go on
 	ending   atomic.Bool // sockets may end
 	recorder atomic.Pointer[recorder]
 	readers  sync.WaitGroup
 
-	mu     sync.Mutex
-	faults []string
+	mu      sync.Mutex // guards all below
+	faults  []string
+	streams []*stream
 }
 
 // newWorld makes users, who do not exist yet.
@@ -50,7 +55,7 @@ func newWorld(t *target, o *options, n int) *world {
 	for i := range n {
 		u := &user{
 			w: w, n: i, name: fmt.Sprintf("%s-%d", prefix, i), version: o.versionOf(i),
-			home: t.homeOf(i), incoming: map[int64]*stream{},
+			home: t.homeOf(i), incoming: map[int64]*stream{}, timed: true,
 		}
 		if t.loopback {
 			u.dialer.local = net.IPv4(127, 0, 0, byte(1+i%addresses))
@@ -117,45 +122,85 @@ func (u *user) join(ctx context.Context, isNew bool) error {
 // start follows the socket until it ends, which is a fault unless it may.
 func (u *user) start() {
 	u.w.readers.Go(func() {
-		if err := u.follow(); !u.w.ending.Load() {
+		if err := u.follow(); !u.w.ending.Load() && !u.loose.Load() {
 			u.w.note(fmt.Sprintf("user %d: its socket ended: %v", u.n, err))
 		}
 	})
 }
 
-// connect makes a stream from one user to another. Both have their ids by now.
-func (w *world) connect(from, to *user) *stream {
+// connect makes a stream from one user to another, of messages of size bytes. Both have their ids by now.
+func (w *world) connect(from, to *user, size int) *stream {
 	s := &stream{from: from, to: to}
-	s.makeTemplate(w.opts.size)
+	s.makeTemplate(size)
 	from.mu.Lock()
 	from.outgoing = s
 	from.mu.Unlock()
 	to.mu.Lock()
 	to.incoming[from.id] = s
 	to.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.streams = append(w.streams, s)
 	return s
 }
 
+func (w *world) allStreams() []*stream {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.streams[:len(w.streams):len(w.streams)]
+}
+
 // totals are messages acknowledged and delivered so far.
 func (w *world) totals() (acked, came int64) {
-	for _, s := range w.streams {
+	for _, s := range w.allStreams() {
 		acked += s.acked.Load()
 		came += s.came.Load()
 	}
 	return acked, came
 }
 
+// leave ends the sockets of users and waits until they are noticed to be gone.
+func (w *world) leave(ctx context.Context, users []*user) {
+	for _, u := range users {
+		u.loose.Store(true)
+		u.cut()
+	}
+	w.await(ctx, users, func(u *user) bool { return u.state.Load() == away })
+}
+
+// await waits until all users are as wanted.
+func (w *world) await(ctx context.Context, users []*user, wanted func(*user) bool) {
+	for _, u := range users {
+		for !wanted(u) && ctx.Err() == nil {
+			pause(ctx, 2*time.Millisecond)
+		}
+	}
+}
+
+// comeBack logs a user in again, however often it takes; it tells how often it did
+// not succeed. The pauses between are those of a client with good manners.
+func (u *user) comeBack(ctx context.Context, addresses []string) (failed int, err error) {
+	for wait := firstBackoff; ; wait = min(2*wait, longestBackoff) {
+		address := addresses[(u.n+failed)%len(addresses)]
+		err := u.enter(ctx, address, u.w.opts.entranceAgain(u.n))
+		if err == nil {
+			u.loose.Store(false)
+			u.start()
+			return failed, nil
+		}
+		if ctx.Err() != nil || (errors.As(err, &refusal{}) && err.Error() != unavailable) {
+			return failed, err
+		}
+		failed++
+		pause(ctx, wait/2+mrand.N(wait/2))
+	}
+}
+
 // drain waits until everything that was sent is answered and has come.
 func (w *world) drain(ctx context.Context) {
-	w.sending.Store(false)
-	deadline := time.Now().Add(drainTimeout)
+	deadline := time.Now().Add(w.opts.patience)
 	for time.Now().Before(deadline) && ctx.Err() == nil {
-		quiet := true
-		for _, u := range w.users {
-			quiet = quiet && u.quiet()
-		}
-		if acked, came := w.totals(); quiet && came >= acked {
+		if !slices.ContainsFunc(w.allStreams(), func(s *stream) bool { return !s.settled() }) {
 			return
 		}
 		pause(ctx, 10*time.Millisecond)
@@ -176,7 +221,7 @@ func (w *world) finish(ctx context.Context) verdict {
 	w.drain(ctx)
 	w.close()
 	var v verdict
-	for _, s := range w.streams {
+	for _, s := range w.allStreams() {
 		v.add(s)
 	}
 	for _, u := range w.users {
