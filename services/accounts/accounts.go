@@ -111,6 +111,19 @@ func (s *server) register(ctx context.Context, u username, cred accountsapi.Cred
 	return s.hasBegun(user, t, b), nil
 }
 
+// find finds the account of a name, if there is one.
+func (s *server) find(ctx context.Context, name string) ([]accountsapi.User, error) {
+	u, err := checkUsername(name)
+	if err != nil {
+		return []accountsapi.User{}, nil // nobody can be called like this
+	}
+	user, _, err := s.store.byName(ctx, u)
+	if err != nil || user.ID == 0 {
+		return []accountsapi.User{}, err
+	}
+	return []accountsapi.User{user}, nil
+}
+
 // lookup finds accounts by id; ids that nobody has are left out.
 func (s *server) lookup(ctx context.Context, ids []int) ([]accountsapi.User, error) {
 	if len(ids) > accountsapi.MaxLookup {

@@ -41,6 +41,11 @@ func (s *server) postCreate(r *http.Request, cred accountsapi.Credentials) (acco
 
 func (s *server) postLookup(r *http.Request, in accountsapi.LookupRequest) (accountsapi.LookupResponse, error) {
 	users, err := s.lookup(r.Context(), in.IDs)
+	if err == nil && in.Name != "" {
+		var named []accountsapi.User
+		named, err = s.find(r.Context(), in.Name)
+		users = append(users, named...)
+	}
 	return accountsapi.LookupResponse{Users: users}, err
 }
 

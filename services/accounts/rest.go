@@ -162,14 +162,6 @@ func (s *server) restUsersByID(r *http.Request, texts []string) (any, error) {
 }
 
 func (s *server) restUsersByName(r *http.Request, name string) (any, error) {
-	out := restUsersAnswer{Users: []accountsapi.User{}}
-	u, err := checkUsername(name)
-	if err != nil {
-		return out, nil // nobody can be called like this
-	}
-	user, _, err := s.store.byName(r.Context(), u)
-	if user.ID != 0 {
-		out.Users = append(out.Users, user)
-	}
-	return out, err
+	users, err := s.find(r.Context(), name)
+	return restUsersAnswer{users}, err
 }

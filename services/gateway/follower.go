@@ -237,8 +237,8 @@ func (f *follower) encode(v wire.Version, ev bell.Event) []byte {
 		return wire.MessageEvent2(ev.Peer, ev.Content, place)
 	case ev.Kind == bell.KindFriendRequest && v == wire.V1:
 		return wire.FriendRequestEvent(ev.Peer)
-	case ev.Kind == bell.KindFriendRequest:
-		return wire.FriendRequestEvent2(ev.Peer, place)
+	case v == wire.V2 && isUserKind(ev.Kind):
+		return wire.UserEvent(string(ev.Kind), ev.Peer, place)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"pymessage/internal/fault"
 	"pymessage/services/accounts/accountsapi"
 	"pymessage/services/gateway/wire"
 	"pymessage/services/social/socialapi"
@@ -75,6 +74,32 @@ func (c *conn) request(req wire.Request) {
 		c.addFriend(req.User)
 	case wire.DenyFriend:
 		c.denyFriend(req.User)
+	default:
+		c.request2(req)
+	}
+}
+
+// request2 is for what only version 2 has and what is about other users.
+func (c *conn) request2(req wire.Request) {
+	switch req.Type {
+	case wire.GetRequests:
+		c.getRequests()
+	case wire.CancelRequest:
+		c.cancelRequest(req.User)
+	case wire.RemoveFriend:
+		c.removeFriend(req.User)
+	case wire.Block:
+		c.block(req.User)
+	case wire.Unblock:
+		c.unblock(req.User)
+	case wire.GetBlocked:
+		c.getBlocked()
+	case wire.FindUser:
+		c.findUser(req.Username)
+	case wire.GetHistory:
+		c.getHistory(req)
+	case wire.MarkRead:
+		c.markRead(req)
 	}
 }
 
@@ -130,6 +155,25 @@ func (s *Server) friendsOf(ctx context.Context, user int) ([]wire.Friend, error)
 	if err != nil {
 		return nil, err
 	}
+	return s.named(ctx, ids)
+}
+
+// named leaves out who is no more.
+func (s *Server) named(ctx context.Context, ids []int) ([]wire.Friend, error) {
+	names, err := s.names(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	users := make([]wire.Friend, 0, len(ids))
+	for _, id := range ids {
+		if name, ok := names[id]; ok {
+			users = append(users, wire.Friend{Username: name, ID: id})
+		}
+	}
+	return users, nil
+}
+
+func (s *Server) names(ctx context.Context, ids []int) (map[int]string, error) {
 	names := make(map[int]string, len(ids))
 	for chunk := range slices.Chunk(ids, accountsapi.MaxLookup) {
 		users, err := s.accounts.Lookup(ctx, chunk)
@@ -140,13 +184,7 @@ func (s *Server) friendsOf(ctx context.Context, user int) ([]wire.Friend, error)
 			names[u.ID] = u.Username
 		}
 	}
-	friends := make([]wire.Friend, 0, len(ids))
-	for _, id := range ids {
-		if name, ok := names[id]; ok {
-			friends = append(friends, wire.Friend{Username: name, ID: id})
-		}
-	}
-	return friends, nil
+	return names, nil
 }
 
 func (c *conn) requestFriend(user int64) {
@@ -157,21 +195,14 @@ func (c *conn) requestFriend(user int64) {
 
 func (c *conn) addFriend(user int64) {
 	c.change(user, c.srv.social.Accept, wire.AddResp, func(err error) wire.Error {
-		return noRequestOr(err, user, wire.AddFailed(user))
+		return failedOr(err, wire.AddFailed(user), wire.NoRequest(user))
 	})
 }
 
 func (c *conn) denyFriend(user int64) {
 	c.change(user, c.srv.social.Deny, wire.DenyResp, func(err error) wire.Error {
-		return noRequestOr(err, user, wire.DenyFailed(user))
+		return failedOr(err, wire.DenyFailed(user), wire.NoRequest(user))
 	})
-}
-
-func noRequestOr(err error, user int64, failed wire.Error) wire.Error {
-	if errors.Is(err, fault.Unavailable) || errors.Is(err, fault.Internal) {
-		return failed
-	}
-	return wire.NoRequest(user)
 }
 
 // change carries out what this socket's user does about another, rings for it, and

@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"pymessage/internal/fault"
+	"pymessage/services/gateway/wire"
 	"pymessage/services/social/socialapi"
 )
 
@@ -85,8 +86,8 @@ func TestVersion1SeesNothingOfVersion2(t *testing.T) {
 	b := setup(t)
 
 	alice := b.enter(t, "alice")
-	for _, request := range []string{"resume", "logout", "ack"} {
-		alice.send(`{"type":"` + request + `","ref":"r","seq":1,"token":"t","since":0,"epoch":"e"}`)
+	for _, request := range wire.Types(wire.V2)[len(wire.Types(wire.V1)):] {
+		alice.send(`{"type":"` + string(request) + `","ref":"r","seq":1,"token":"t","since":0,"epoch":"e","user":10000001}`)
 		alice.expect(endpointFail)
 	}
 	alice.send(`{"type":"send_msg","recipient":10000001,"content":"x","nonce":5,"ref":{}}`)

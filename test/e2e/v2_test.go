@@ -15,6 +15,7 @@ import (
 type client2 struct {
 	client
 	token, epoch string
+	events       []map[string]any // that came while an answer was awaited
 }
 
 func dial2(t *testing.T, base string) *client2 {

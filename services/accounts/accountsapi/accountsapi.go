@@ -5,6 +5,7 @@ package accountsapi
 import (
 	"context"
 
+	"pymessage/internal/fault"
 	"pymessage/internal/httpjson"
 )
 
@@ -49,7 +50,8 @@ type User struct {
 
 // LookupRequest is the body of PathLookup.
 type LookupRequest struct {
-	IDs []int `json:"ids"`
+	IDs  []int  `json:"ids,omitempty"`
+	Name string `json:"name,omitempty"` // one more, by username; upper and lower case are the same
 }
 
 // LookupResponse holds the users that exist, in no particular order.
@@ -137,6 +139,19 @@ func (c *Client) Ended(ctx context.Context, r EndedRequest) (EndedResponse, erro
 // Lookup finds users by id; ids that nobody has are left out. At most MaxLookup.
 func (c *Client) Lookup(ctx context.Context, ids []int) ([]User, error) {
 	var out LookupResponse
-	err := c.http.Post(ctx, PathLookup, LookupRequest{ids}, &out)
+	err := c.http.Post(ctx, PathLookup, LookupRequest{IDs: ids}, &out)
 	return out.Users, err
+}
+
+// Find finds a user by name. Faults: NotFound.
+func (c *Client) Find(ctx context.Context, name string) (User, error) {
+	var out LookupResponse
+	err := c.http.Post(ctx, PathLookup, LookupRequest{Name: name}, &out)
+	if err == nil && len(out.Users) == 0 {
+		err = fault.New(fault.NotFound, "there is no user of this name")
+	}
+	if err != nil {
+		return User{}, err
+	}
+	return out.Users[0], nil
 }

@@ -24,6 +24,8 @@ type Request struct {
 	Since int64  // of resume
 	Epoch string // of resume
 	Seq   int64  // of ack
+	Event Event  // before of get_history, where it may be none; id of mark_read
+	Limit int    // of get_history
 }
 
 // Decode reads a text frame of a version. The error is an Error. Where the frame is
@@ -84,8 +86,19 @@ func (f fields) arguments(req *Request) (err error) {
 		if req.User, err = f.id("recipient"); err == nil {
 			req.Content, err = f.content()
 		}
-	case RequestFriend, AddFriend, DenyFriend:
+	case RequestFriend, AddFriend, DenyFriend, CancelRequest, RemoveFriend, Block, Unblock:
 		req.User, err = f.id("user")
+	case FindUser:
+		var ok bool
+		if req.Username, ok = f.str("username"); !ok {
+			err = BadRequest("username must be a string")
+		}
+	case GetHistory:
+		err = f.history(req)
+	case MarkRead:
+		if req.User, err = f.id("user"); err == nil {
+			req.Event, err = f.event("id")
+		}
 	case Resume:
 		err = f.resume(req)
 	case Ack:

@@ -55,3 +55,46 @@ func (f fields) seq(name string) (int64, error) {
 	}
 	return n, nil
 }
+
+// defaultHistory is how many messages a page of history has where nobody says.
+const defaultHistory = 50
+
+func (f fields) history(req *Request) (err error) {
+	if req.User, err = f.id("user"); err != nil {
+		return err
+	}
+	if _, there := f.get("before"); there {
+		if req.Event, err = f.event("before"); err != nil {
+			return err
+		}
+	}
+	req.Limit = defaultHistory
+	if _, there := f.get("limit"); there {
+		n, err := f.seq("limit")
+		if err != nil || n < 1 || n > MaxHistory {
+			return BadRequest("limit must be a whole number from 1 to " + strconv.Itoa(MaxHistory))
+		}
+		req.Limit = int(n)
+	}
+	return nil
+}
+
+// Event is where an event is: the user whose inbox it is in, and its seq there.
+type Event struct {
+	User int
+	Seq  int64
+}
+
+// event reads what EventID writes.
+func (f fields) event(name string) (ev Event, err error) {
+	s, _ := f.str(name)
+	user, seq, ok := strings.Cut(s, "-")
+	if ok = ok && isDigits(user) && isDigits(seq) && len(user) == 8; ok {
+		ev.User, _ = strconv.Atoi(user)
+		ev.Seq, err = strconv.ParseInt(seq, 10, 64)
+	}
+	if !ok || err != nil || ev.Seq < 1 {
+		return Event{}, BadRequest(name + " must be the id of an event")
+	}
+	return ev, nil
+}

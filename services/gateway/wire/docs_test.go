@@ -31,6 +31,15 @@ func allErrors() []wire.Error {
 	}
 }
 
+// errors2 are those of version 2 alone.
+func errors2() []wire.Error {
+	return []wire.Error{
+		wire.ErrSessionOver, wire.ErrRequestsFailed, wire.NoRequestTo(1), wire.CancelFailed(1), wire.RemoveFailed(1),
+		wire.BlockFailed(1), wire.NotBlocked(1), wire.UnblockFailed(1), wire.ErrBlockedFailed,
+		wire.ErrUserNotFound, wire.ErrFindFailed, wire.ErrHistoryFailed, wire.ErrReadFailed,
+	}
+}
+
 func TestTheDocumentHasEveryFrameThatThereIs(t *testing.T) {
 	t.Parallel()
 
@@ -45,7 +54,7 @@ func TestTheDocumentHasEveryFrameThatThereIs(t *testing.T) {
 		frames = append(frames, e.Text)
 	}
 	doc := protocol(t)
-	for _, e := range append(allErrors(), wire.ErrSessionOver) {
+	for _, e := range append(allErrors(), errors2()...) {
 		if row := fmt.Sprintf("| `%s` | `%s`", e.Code, placeholders.Replace(e.Text)); !strings.Contains(doc, row) {
 			t.Errorf("docs/protocol.md lacks %s", row)
 		}
@@ -71,7 +80,7 @@ func TestTheDocumentHasEveryFrameOfVersion2(t *testing.T) {
 	t.Parallel()
 
 	placeholders := strings.NewReplacer(`"NAME"`, "NAME", `"TEXT"`, "TEXT", `"T"`, "TOKEN", `"E"`, "EPOCH", `"1-2"`, "EVENT",
-		`:1,`, ":ID,", `:2,`, ":SEQ,", `:2}`, ":SEQ}", ":3,", ":MS,", ":3}", ":MS}")
+		`:1,`, ":ID,", `:1}`, ":ID}", `:2,`, ":SEQ,", `:2}`, ":SEQ}", ":3,", ":MS,", ":3}", ":MS}")
 	place := wire.Place{Seq: 2, ID: wire.EventID(1, 2), SentAt: 3}
 	session := wire.Session{ID: 1, Token: "T", ExpiresAt: 3, Seq: 2, Epoch: "E"}
 	resumed := session
@@ -80,7 +89,14 @@ func TestTheDocumentHasEveryFrameOfVersion2(t *testing.T) {
 	for _, frame := range [][]byte{
 		wire.SessionResp(wire.Login, session), wire.SessionResp(wire.CreateAcc, session), wire.SessionResp(wire.Resume, resumed),
 		wire.LogoutResp, wire.AckResp(2), wire.SendResp2(wire.StatusSuccess, "1-2", 3),
-		wire.MessageEvent2(1, "TEXT", place), wire.FriendRequestEvent2(1, place),
+		wire.MessageEvent2(1, "TEXT", place),
+		wire.RequestsResp([]wire.Waiting{{Username: "NAME", ID: 1, Since: 3}}, []wire.Waiting{{Username: "NAME", ID: 1, Since: 3}}),
+		wire.CancelResp, wire.RemoveResp, wire.BlockResp, wire.UnblockResp, wire.BlockedResp([]wire.Friend{{Username: "NAME", ID: 1}}),
+		wire.UserResp(wire.Friend{Username: "NAME", ID: 1}), wire.ReadResp(1, "1-2"),
+		wire.HistoryResp(1, []wire.Said{{ID: "1-2", Sender: 1, Content: "TEXT", SentAt: 3, State: "read"}}, true),
+		wire.UserEvent("friend_request", 1, place), wire.UserEvent("friend_added", 1, place), wire.UserEvent("friend_removed", 1, place),
+		wire.UserEvent("request_sent", 1, place), wire.UserEvent("request_closed", 1, place),
+		wire.UserEvent("blocked", 1, place), wire.UserEvent("unblocked", 1, place),
 		wire.SyncedEvent(2), wire.HeartbeatEvent(2), wire.ResyncEvent(2, 2, "E"),
 	} {
 		if want := "`" + placeholders.Replace(placeholders.Replace(string(frame))) + "`"; !strings.Contains(doc, want) {
@@ -113,5 +129,5 @@ func TestTheDocumentedRequestsAreThoseThatDecode(t *testing.T) {
 // example puts values in the place of the placeholders of a documented request.
 func example(frame string) string {
 	return strings.NewReplacer(":NAME", `:"bob"`, ":PIN", `:"1234"`, ":ID", ":12345678", ":TEXT", `:"hi"`, ":TOKEN", `:"t"`,
-		":EPOCH", `:"e"`, ":SEQ", ":7", ":NONCE", `:"n"`).Replace(frame)
+		":EPOCH", `:"e"`, ":SEQ", ":7", ":NONCE", `:"n"`, ":EVENT", `:"12345678-7"`, ":N", ":7").Replace(frame)
 }

@@ -63,15 +63,6 @@ func MessageEvent2(sender int, content string, p Place) []byte {
 	return appendPlace(appendMessage(make([]byte, 0, len(content)+128), sender, content), p)
 }
 
-// FriendRequestEvent2 is FriendRequestEvent in version 2.
-func FriendRequestEvent2(user int, p Place) []byte {
-	return encode(struct {
-		Type string `json:"type"`
-		User int    `json:"user"`
-		Place
-	}{"friend_request", user, p})
-}
-
 // AckResp answers an ack that carries a ref.
 func AckResp(seq int64) []byte { return withSeq("ack_resp", seq) }
 

@@ -32,7 +32,20 @@ var (
 	ErrTooManyRequests  = Error{Code: "too_many_requests", Text: "too many requests, slow down", RetryAfter: retrySoon}
 	ErrUnavailable      = Error{Code: "unavailable", Text: "service unavailable, try again", RetryAfter: retrySoon}
 	ErrSessionOver      = Error{Code: "token_invalid", Text: "session is over"}
+
+	ErrRequestsFailed = Error{Code: "requests_failed", Text: "failed to get requests", RetryAfter: retrySoon}
+	ErrBlockedFailed  = Error{Code: "blocked_failed", Text: "failed to get blocked", RetryAfter: retrySoon}
+	ErrUserNotFound   = Error{Code: "user_not_found", Text: "no such user"}
+	ErrFindFailed     = Error{Code: "find_failed", Text: "failed to find user", RetryAfter: retrySoon}
+	ErrHistoryFailed  = Error{Code: "history_failed", Text: "failed to get history", RetryAfter: retrySoon}
+	ErrReadFailed     = Error{Code: "read_failed", Text: "failed to mark as read", RetryAfter: retrySoon}
 )
+
+// ForGood is the error where waiting does not help after all.
+func (e Error) ForGood() Error {
+	e.RetryAfter = 0
+	return e
+}
 
 // retrySoon is for what a moment may mend, retryLater for what is throttled by
 // windows of minutes.
@@ -74,6 +87,36 @@ func AddFailed(user int64) Error {
 // DenyFailed answers deny_friend when the store is down.
 func DenyFailed(user int64) Error {
 	return Error{Code: "deny_failed", Text: "failed to deny friend " + digits(user), RetryAfter: retrySoon}
+}
+
+// NoRequestTo answers cancel_request where there is nothing to cancel.
+func NoRequestTo(user int64) Error {
+	return Error{Code: "no_request", Text: "no friend request to " + digits(user)}
+}
+
+// CancelFailed answers cancel_request when the store is down.
+func CancelFailed(user int64) Error {
+	return Error{Code: "cancel_failed", Text: "failed to cancel friend request to " + digits(user), RetryAfter: retrySoon}
+}
+
+// RemoveFailed answers remove_friend when the store is down.
+func RemoveFailed(user int64) Error {
+	return Error{Code: "remove_failed", Text: "failed to remove friend " + digits(user), RetryAfter: retrySoon}
+}
+
+// BlockFailed answers block when the store is down, and for users who do not exist.
+func BlockFailed(user int64) Error {
+	return Error{Code: "block_failed", Text: "failed to block " + digits(user), RetryAfter: retrySoon}
+}
+
+// NotBlocked answers unblock where there is no block.
+func NotBlocked(user int64) Error {
+	return Error{Code: "not_blocked", Text: digits(user) + " is not blocked"}
+}
+
+// UnblockFailed answers unblock when the store is down.
+func UnblockFailed(user int64) Error {
+	return Error{Code: "unblock_failed", Text: "failed to unblock " + digits(user), RetryAfter: retrySoon}
 }
 
 func digits(user int64) string { return strconv.FormatInt(user, 10) }

@@ -38,12 +38,23 @@ const (
 	Resume Type = "resume" // version 2: token, since, epoch
 	Logout Type = "logout" // version 2: nothing
 	Ack    Type = "ack"    // version 2: seq
+
+	GetRequests   Type = "get_requests"   // version 2: nothing
+	CancelRequest Type = "cancel_request" // version 2: user
+	RemoveFriend  Type = "remove_friend"  // version 2: user
+	Block         Type = "block"          // version 2: user
+	Unblock       Type = "unblock"        // version 2: user
+	GetBlocked    Type = "get_blocked"    // version 2: nothing
+	FindUser      Type = "find_user"      // version 2: username
+	GetHistory    Type = "get_history"    // version 2: user; before, limit
+	MarkRead      Type = "mark_read"      // version 2: user, id
 )
 
 // requests of version 2; the first are those of version 1.
 var requests = []Type{
 	SendMsg, Login, CreateAcc, GetFriends, RequestFriend, AddFriend, DenyFriend,
 	Resume, Logout, Ack,
+	GetRequests, CancelRequest, RemoveFriend, Block, Unblock, GetBlocked, FindUser, GetHistory, MarkRead,
 }
 
 const requestsOfV1 = 7
@@ -62,6 +73,7 @@ const (
 	MaxContent = 4096     // code points of a message
 	MaxNonce   = 64       // bytes of a nonce, version 2
 	MaxRef     = 64       // bytes of a ref as it is written, version 2
+	MaxHistory = 200      // messages of a page of history, version 2
 )
 
 // CloseCode tells a client why its socket was closed. With 4000 to 4499 it should

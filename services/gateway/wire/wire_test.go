@@ -238,7 +238,7 @@ func TestVersion2FramesAreByteForByteTheProtocol(t *testing.T) {
 		{string(wire.AckResp(7)), `{"type":"ack_resp","seq":7}`},
 		{string(wire.SendResp2(wire.StatusQueued, "12345678-7", 1700000000123)), `{"type":"send_resp","status":"queued","id":"12345678-7","sent_at":1700000000123}`},
 		{string(wire.MessageEvent2(87654321, "<hi>", place)), `{"type":"message","sender":87654321,"content":"<hi>","seq":7,"id":"12345678-7","sent_at":1700000000123}`},
-		{string(wire.FriendRequestEvent2(87654321, place)), `{"type":"friend_request","user":87654321,"seq":7,"id":"12345678-7","sent_at":1700000000123}`},
+		{string(wire.UserEvent("friend_request", 87654321, place)), `{"type":"friend_request","user":87654321,"seq":7,"id":"12345678-7","sent_at":1700000000123}`},
 		{string(wire.HeartbeatEvent(7)), `{"type":"heartbeat","seq":7}`},
 		{string(wire.SyncedEvent(7)), `{"type":"synced","seq":7}`},
 		{string(wire.ResyncEvent(3, 7, "e")), `{"type":"resync","oldest":3,"seq":7,"epoch":"e"}`},
@@ -251,6 +251,38 @@ func TestVersion2FramesAreByteForByteTheProtocol(t *testing.T) {
 	for _, tt := range tests {
 		if tt.got != tt.want {
 			t.Errorf("got %s, want %s", tt.got, tt.want)
+		}
+	}
+}
+
+func TestTheRequestsAboutOthersAreReadAsWritten(t *testing.T) {
+	t.Parallel()
+
+	event := wire.Event{User: 12345678, Seq: 7}
+	for frame, want := range map[string]wire.Request{
+		`{"type":"block","user":"87654321"}`:                                       {Type: wire.Block, User: 87654321},
+		`{"type":"find_user","username":"bob"}`:                                    {Type: wire.FindUser, Username: "bob"},
+		`{"type":"get_history","user":87654321}`:                                   {Type: wire.GetHistory, User: 87654321, Limit: 50},
+		`{"type":"get_history","user":87654321,"limit":200,"before":"12345678-7"}`: {Type: wire.GetHistory, User: 87654321, Limit: 200, Event: event},
+		`{"type":"mark_read","user":87654321,"id":"12345678-7"}`:                   {Type: wire.MarkRead, User: 87654321, Event: event},
+	} {
+		if got, err := wire.Decode([]byte(frame), wire.V2); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", frame, got, err)
+		}
+		if _, err := wire.Decode([]byte(frame), wire.V1); !errors.Is(err, wire.ErrEndpointNotFound) {
+			t.Errorf("%s in version 1: %v", frame, err)
+		}
+	}
+	for _, bad := range []string{
+		`{"type":"remove_friend"}`, `{"type":"find_user","username":5}`, `{"type":"get_history"}`,
+		`{"type":"get_history","user":87654321,"limit":0}`, `{"type":"get_history","user":87654321,"limit":201}`,
+		`{"type":"get_history","user":87654321,"limit":"5"}`, `{"type":"get_history","user":87654321,"before":7}`,
+		`{"type":"get_history","user":87654321,"before":"12345678-0"}`, `{"type":"mark_read","user":87654321}`,
+		`{"type":"mark_read","user":87654321,"id":"7"}`, `{"type":"mark_read","user":87654321,"id":"1-7"}`,
+		`{"type":"mark_read","user":87654321,"id":"12345678-99999999999999999999"}`, `{"type":"mark_read","id":"12345678-7"}`,
+	} {
+		if _, err := wire.Decode([]byte(bad), wire.V2); err == nil || !strings.HasPrefix(err.Error(), "bad request: ") {
+			t.Errorf("%s: %v", bad, err)
 		}
 	}
 }
