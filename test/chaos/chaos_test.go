@@ -1,15 +1,14 @@
-//go:build chaos
-
 package chaos
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"net/http"
-	"slices"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,12 +21,16 @@ import (
 const (
 	// startPatience bounds the start of everything, and the making of accounts.
 	startPatience = 2 * time.Minute
-	// endPatience bounds the time from the last fault until everything has arrived.
-	endPatience = 60 * time.Second
+	// endPatience bounds the time from the last fault until everything has arrived, in
+	// beats; endLimit by other clocks, should this one stand still.
+	endPatience = 40 * time.Second
+	endLimit    = 5 * time.Minute
 	// hotUsers get more than others.
 	hotUsers = 4
 	// maxPadding makes some messages long, and all that flood a frozen reader.
 	maxPadding = 3500
+	// requestShare is how many messages there are to a friend request.
+	requestShare = 25
 	// maxShown violations of each rule are shown.
 	maxShown = 8
 )
@@ -36,6 +39,7 @@ const (
 type world struct {
 	t        *testing.T
 	settings settings
+	folder   string
 	rec      *recorder
 	d        *local.Deployment
 	social   *relay
@@ -46,6 +50,9 @@ type world struct {
 	target   *target
 }
 
+// last is the last message that a user gets.
+func last(user int) string { return fmt.Sprintf("the end for %d", user) }
+
 // TestChaos is the whole: people chat while everything breaks, and nothing that was
 // promised is lost.
 func TestChaos(t *testing.T) {
@@ -55,6 +62,7 @@ func TestChaos(t *testing.T) {
 	w.start()
 	ctx, leave := context.WithCancel(context.Background())
 	defer func() { leave(); w.running.Wait() }()
+	w.beat(ctx)
 	w.meet(ctx)
 	w.chat(ctx)
 	w.settle(ctx)
@@ -64,15 +72,15 @@ func TestChaos(t *testing.T) {
 	}
 	leave()
 	w.running.Wait()
-	w.judge(w.rec.finish(stored, w.skipped()))
+	w.judge(w.rec.finish(stored))
 }
 
 // start starts the deployment, with a relay in front of social.
 func (w *world) start() {
-	folder := makeFolder(w.t)
-	build(w.t, folder)
-	w.social = w.relay()
-	o := options(folder, w.settings, w.social.address())
+	w.folder = makeFolder(w.t)
+	build(w.t, w.folder)
+	w.social = w.relay(false)
+	o := options(w.folder, w.settings, w.social.address())
 	o.Report = func(what string) { w.rec.stray(0, "a program", what) }
 	ctx, cancel := context.WithTimeout(w.t.Context(), startPatience)
 	defer cancel()
@@ -92,8 +100,17 @@ func (w *world) start() {
 	w.social.lead(strings.TrimPrefix(social.InternalURL, "http://"))
 }
 
-func (w *world) relay() *relay {
-	r, err := newRelay()
+// beat lets the clock go.
+func (w *world) beat(ctx context.Context) {
+	w.running.Go(func() {
+		c := &commits{url: w.d.PostgresURL()}
+		defer c.close()
+		pulse(ctx, w.rec, c.commit)
+	})
+}
+
+func (w *world) relay(narrow bool) *relay {
+	r, err := newRelay(narrow)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -101,11 +118,11 @@ func (w *world) relay() *relay {
 	return r
 }
 
-// meet makes the users, every other one of version 1, and waits until they are there.
+// meet makes the users, and waits until they are there.
 func (w *world) meet(ctx context.Context) {
 	door := strings.Replace(strings.TrimPrefix(w.d.URL(), "http://"), "localhost", "127.0.0.1", 1)
 	for i := range w.settings.users {
-		r := w.relay()
+		r := w.relay(true)
 		r.lead(door)
 		w.relays = append(w.relays, r)
 		u := w.newUser(i, r.address())
@@ -123,12 +140,19 @@ func (w *world) meet(ctx context.Context) {
 	}
 }
 
+// newUser makes users of each sort in turn: of version 1 with one socket and with two,
+// of version 2 with two, and Clients.
 func (w *world) newUser(i int, address string) user {
 	name := fmt.Sprintf("user-%d", i)
-	if i%2 == 0 {
-		return newUser1(name, address, w.rec)
+	switch i % 4 {
+	case 0:
+		return newUser1(newPerson(name, address, w.rec), 1)
+	case 1:
+		return newUser1(newPerson(name, address, w.rec), 2)
+	case 2:
+		return newUser2(newPerson(name, address, w.rec), 2)
 	}
-	u, err := newUser2(name, address, w.rec)
+	u, err := newUserC(name, address, w.rec)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -141,7 +165,7 @@ func (w *world) chat(ctx context.Context) {
 	traffic, stop := context.WithTimeout(ctx, s.duration)
 	defer stop()
 	w.target = &target{
-		deployment: w.d, relays: w.relays, ids: w.ids, social: w.social, rec: w.rec, log: w.t.Logf,
+		deployment: w.d, relays: w.relays, users: w.users, ids: w.ids, social: w.social, rec: w.rec, log: w.t.Logf,
 		cutSubscribers: func(ctx context.Context) error { return cutSubscribers(ctx, w.d.RedisURL()) },
 		slowCommits:    func(ctx context.Context, slow bool) error { return slowCommits(ctx, w.d.PostgresURL(), slow) },
 	}
@@ -149,27 +173,35 @@ func (w *world) chat(ctx context.Context) {
 	for i := range w.users {
 		writers.Go(func() { w.write(ctx, traffic, i) })
 	}
+	w.target.began = w.rec.now()
 	if err := w.target.do(traffic, Plan(s.seed, s.duration, len(w.d.Gateways()), len(w.users))); err != nil {
 		w.t.Fatal(err)
 	}
 	writers.Wait()
+	w.target.ended = w.rec.now()
 }
 
 // write has one user write at the user's share of the rate.
 func (w *world) write(ctx, traffic context.Context, i int) {
 	random := rand.New(rand.NewPCG(w.settings.seed, uint64(i)+1))
 	pause := time.Second * time.Duration(len(w.users)) / time.Duration(w.settings.rate)
+	asked := map[int]bool{}
 	for n := 0; sleepUntil(traffic, time.Now().Add(time.Duration(random.ExpFloat64()*float64(pause)))); n++ {
+		if to := w.pickStranger(random); random.IntN(requestShare) == 0 && w.mayAsk(i, to) && !asked[to] {
+			asked[to] = true
+			w.users[i].ask(ctx, w.ids[to])
+			continue
+		}
 		to, padding := w.pick(random)
-		w.users[i].send(ctx, w.ids[to], fmt.Sprintf("%d:%d", i, n)+strings.Repeat(".", padding))
+		w.users[i].send(ctx, w.ids[to], fmt.Sprintf("%d:%d", i, n)+strings.Repeat("…", padding))
 	}
 }
 
 // pick chooses a recipient, and how much a message is made longer. Some get more than
 // others, and one whose reader is frozen gets so much that it has to wait in the store.
 func (w *world) pick(random *rand.Rand) (to, padding int) {
-	if flooded := int(w.target.flooded.Load()); flooded > 0 && random.IntN(4) == 0 {
-		return flooded - 1, maxPadding
+	if flooded := w.target.flooded.Load(); flooded != nil && random.IntN(4) == 0 {
+		return (*flooded)[0], maxPadding
 	}
 	if random.IntN(10) == 0 {
 		padding = random.IntN(maxPadding)
@@ -180,12 +212,48 @@ func (w *world) pick(random *rand.Rand) (to, padding int) {
 	return random.IntN(len(w.users)), padding
 }
 
-// settle waits until every send has its answer, or never gets one, and everybody has
-// everything that is stored.
+// pickStranger chooses who is asked to be a friend, from those who are away if there
+// are any.
+func (w *world) pickStranger(random *rand.Rand) int {
+	if away := w.target.away.Load(); away != nil {
+		return (*away)[random.IntN(len(*away))]
+	}
+	return random.IntN(len(w.users))
+}
+
+// mayAsk is true for one of the two users of each pair: requests that cross would
+// make friends, and wait no longer.
+func (w *world) mayAsk(i, to int) bool {
+	distance := (to - i + len(w.users)) % len(w.users)
+	return distance > 0 && distance < (len(w.users)+1)/2
+}
+
+// settle waits until every send has its answer, or never gets one, then has a last
+// message go to everybody, and waits until every socket has come to it.
 func (w *world) settle(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, endPatience)
+	ctx, cancel := context.WithTimeout(ctx, endLimit)
 	defer cancel()
-	began := time.Now()
+	began := w.rec.now()
+	w.awaitAnswers(ctx)
+	end := w.rec.now()
+	for _, id := range w.ids {
+		w.users[len(w.users)-1].send(ctx, id, last(id))
+	}
+	w.awaitAnswers(ctx)
+	stored, err := waiting(ctx, w.d.PostgresURL())
+	if err != nil {
+		w.t.Errorf("counting what is stored: %v", err)
+		return
+	}
+	if !w.await(ctx, func() bool { return w.rec.hasAll(stored) && w.rec.behind(end, last) == 0 }) {
+		w.t.Errorf("not everybody has got everything; %d sockets are behind", w.rec.behind(end, last))
+		w.keepMetrics()
+		return
+	}
+	w.t.Logf("all is quiet after %v", (w.rec.now() - began).Round(time.Millisecond))
+}
+
+func (w *world) awaitAnswers(ctx context.Context) {
 	pending := func() (n int) {
 		for _, u := range w.users {
 			n += u.pending()
@@ -195,38 +263,20 @@ func (w *world) settle(ctx context.Context) {
 	if !w.await(ctx, func() bool { return pending() == 0 }) {
 		w.t.Errorf("%d sends are still without an answer", pending())
 	}
-	var last map[int]int
-	for {
-		stored, err := waiting(ctx, w.d.PostgresURL())
-		if err != nil {
-			w.t.Errorf("counting what is stored: %v", err)
-			return
-		}
-		if maps.Equal(stored, last) {
-			w.t.Logf("all is quiet after %v", time.Since(began).Round(time.Millisecond))
-			return
-		}
-		if !w.await(ctx, func() bool { return w.allHave(stored) }) {
-			w.t.Error("not everybody has got everything")
-			return
-		}
-		last = stored
-	}
 }
 
-func (w *world) allHave(stored map[int]int) bool {
-	return !slices.ContainsFunc(w.ids, func(id int) bool { return w.rec.has(id) < stored[id] })
-}
-
-// await looks again whenever something has happened, and now and then, as the end of
-// a socket is nothing that is told.
+// await looks again whenever something has happened, and now and then.
 func (w *world) await(ctx context.Context, done func() bool) bool {
+	began := w.rec.now()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		change := w.rec.change()
 		if done() {
 			return true
+		}
+		if w.rec.worked(began) > endPatience {
+			return false
 		}
 		select {
 		case <-change:
@@ -237,27 +287,17 @@ func (w *world) await(ctx context.Context, done func() bool) bool {
 	}
 }
 
-// skipped counts what clients of version 2 gave up waiting for.
-func (w *world) skipped() (n int64) {
-	for _, u := range w.users {
-		if u, ok := u.(*user2); ok {
-			n += u.client.Stats().Skipped
-		}
-	}
-	return n
-}
-
 // judge checks the history and prints what it amounts to.
 func (w *world) judge(h History) {
-	slack := time.Second
-	if raced {
-		slack = 3 * time.Second
-	}
-	violations, n := Check(h, slack)
+	violations, n := Check(h)
+	worked := h.Beats.between(w.target.began, w.target.ended)
+	w.t.Logf("the clock counted %v of the %v in which there was traffic",
+		worked.Round(time.Millisecond), (w.target.ended - w.target.began).Round(time.Millisecond))
 	w.t.Logf("sends: %d acknowledged, %d refused (%d of connected users, in fault windows), %d failed, %d unanswered",
 		n.Acknowledged, n.Refused, n.Excused, n.Failed, n.Unanswered)
-	w.t.Logf("%d stored, %d delivered on %d sockets, of them %d repeated to version 1 within the allowance",
-		n.Stored, n.Delivered, n.Sockets, n.Repeated)
+	w.t.Logf("friend requests: %d stored, %d of them for users who were away", n.Requests, n.RequestsAway)
+	w.t.Logf("%d stored, %d delivered on %d sockets (%d resumed)", n.Stored, n.Delivered, n.Sockets, n.Resumed)
+	w.t.Logf("%d repeated within the allowance, the oldest after %v without a fault", n.Repeated, n.Oldest.Round(time.Millisecond))
 	w.t.Logf("%d times a slow socket went on from the store, at the gateways that live", w.stalls())
 	w.t.Logf("longest gap in service: %v, at %v", n.LongestGap.Round(time.Millisecond), n.LongestGapAt.Round(time.Millisecond))
 	for _, kind := range kinds {
@@ -266,10 +306,24 @@ func (w *world) judge(h History) {
 			w.t.Errorf("no fault of the kind %q", kind)
 		}
 	}
-	if least := w.settings.rate * int(w.settings.duration/time.Second) / 4; n.Acknowledged < least {
+	if least := w.settings.rate * int(worked/time.Second) / 4; n.Acknowledged < least {
 		w.t.Errorf("only %d messages were acknowledged, less than %d: this shows nothing", n.Acknowledged, least)
 	}
 	w.show(violations)
+	if len(violations) > 0 {
+		w.keep("history.json", h)
+	}
+}
+
+// keep leaves something beside the logs of a run that fails.
+func (w *world) keep(name string, v any) {
+	data, err := json.Marshal(v)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(w.folder, name), data, 0o644)
+	}
+	if err != nil {
+		w.t.Error(err)
+	}
 }
 
 // stalls counts how often the queue of a socket was full. A gateway that was killed
@@ -284,6 +338,15 @@ func (w *world) stalls() (n int) {
 		}
 	}
 	return n
+}
+
+// keepMetrics leaves what the services say of themselves.
+func (w *world) keepMetrics() {
+	all := map[string][]string{}
+	for _, s := range w.d.Services() {
+		all[s.Name] = strings.Split(metrics(w.t, s.OpsURL), "\n")
+	}
+	w.keep("metrics.json", all)
 }
 
 // metrics reads the metrics of a service. Its connection does not outlive the answer.

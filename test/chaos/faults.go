@@ -1,5 +1,3 @@
-//go:build chaos
-
 package chaos
 
 import (
@@ -18,8 +16,9 @@ import (
 type target struct {
 	deployment *local.Deployment
 	relays     []*relay // of the users, by index
-	ids        []int    // of the users
-	social     *relay   // between the gateways and social
+	users      []user
+	ids        []int  // of the users
+	social     *relay // between the gateways and social
 	// cutSubscribers closes every connection of Redis that subscribes.
 	cutSubscribers func(ctx context.Context) error
 	// slowCommits has every commit of Postgres take a while, or not any more.
@@ -27,7 +26,10 @@ type target struct {
 	rec         *recorder
 	log         func(format string, args ...any)
 
-	flooded atomic.Int64 // a user who is frozen and should get much, from 1; 0 is nobody
+	flooded atomic.Pointer[[]int] // users who are frozen: one of them should get much
+	away    atomic.Pointer[[]int] // users who have logged out
+
+	began, ended Instant // of the traffic
 
 	mu    sync.Mutex
 	locks map[string]*sync.Mutex // one fault at a time for each program
@@ -70,6 +72,8 @@ func (t *target) carryOut(ctx context.Context, f Fault, name string) error {
 	switch f.Kind {
 	case KillGateway:
 		return t.kill(ctx, f, name, t.gateway(f))
+	case DrainGateway:
+		return t.drain(ctx, f, name, t.gateway(f))
 	case KillSocial:
 		return t.kill(ctx, f, name, "social")
 	case KillAccounts:
@@ -94,6 +98,9 @@ func (t *target) carryOut(ctx context.Context, f Fault, name string) error {
 		defer t.social.dropping.Store(false)
 		wait(ctx, f.For)
 		return nil
+	case LogOut:
+		t.logOut(ctx, f, name)
+		return nil
 	}
 	t.breakUsers(ctx, f, name)
 	return nil
@@ -103,9 +110,9 @@ func (t *target) gateway(f Fault) string { return t.deployment.Gateways()[f.Gate
 
 func (t *target) describe(f Fault) string {
 	switch f.Kind {
-	case KillGateway, PauseGateway:
+	case KillGateway, DrainGateway, PauseGateway:
 		return string(f.Kind) + ": " + t.gateway(f)
-	case CutClients, CutServers, FreezeReaders, FreezeAndCut:
+	case CutClients, CutServers, FreezeReaders, FreezeAndCut, LogOut:
 		return fmt.Sprintf("%s: %d users", f.Kind, len(f.Users))
 	}
 	return string(f.Kind)
@@ -139,11 +146,27 @@ func (t *target) killNow(ctx context.Context, f Fault, program string) error {
 	if err := t.deployment.Kill(whole, program); err != nil {
 		return err
 	}
+	return t.restart(ctx, f, program)
+}
+
+// restart starts a program that has ended, after a while.
+func (t *target) restart(ctx context.Context, f Fault, program string) error {
 	wait(ctx, f.For)
+	whole := context.WithoutCancel(ctx)
 	if err := t.deployment.Start(whole, program); err != nil {
 		return err
 	}
 	return t.deployment.Ready(whole, program)
+}
+
+// drain ends a program in good order, which excuses nothing, and starts it again.
+func (t *target) drain(ctx context.Context, f Fault, name, program string) error {
+	defer t.lock(program)()
+	defer t.rec.window(f.Kind, name, 0)()
+	if err := t.deployment.Terminate(context.WithoutCancel(ctx), program); err != nil {
+		return err
+	}
+	return t.restart(ctx, f, program)
 }
 
 // slowTime is how long commits are slow before Postgres crashes.
@@ -197,13 +220,25 @@ func (t *target) breakUsers(ctx context.Context, f Fault, name string) {
 		mend = append(mend, end, breakUser(t.relays[i], f.Kind)) // mended in reverse order
 	}
 	if f.Kind == FreezeReaders || f.Kind == FreezeAndCut {
-		t.flooded.Store(int64(f.Users[0]) + 1)
-		defer t.flooded.Store(0)
+		t.flooded.Store(&f.Users)
+		defer t.flooded.Store(nil)
 	}
 	wait(ctx, f.For)
 	for i := len(mend) - 1; i >= 0; i-- {
 		mend[i]()
 	}
+}
+
+// logOut has some users go, and come back later. What is sent to them meanwhile
+// waits for them, or is refused.
+func (t *target) logOut(ctx context.Context, f Fault, name string) {
+	defer t.rec.window(f.Kind, name, 0)()
+	for _, i := range f.Users {
+		defer t.users[i].leave()()
+	}
+	t.away.Store(&f.Users)
+	defer t.away.Store(nil)
+	wait(ctx, f.For)
 }
 
 func breakUser(r *relay, kind Kind) (mend func()) {

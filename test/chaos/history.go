@@ -1,5 +1,3 @@
-//go:build chaos
-
 // Package chaos breaks a whole deployment while people chat, and checks afterwards
 // that every promise of docs/protocol.md was kept.
 //
@@ -11,11 +9,13 @@
 //	  └──▶ history: sends, answers, receipts, sockets, faults ──┐
 //	                              the log, read from Postgres ──┴──▶ Check ──▶ violations
 //
-// Users of version 1 are raw sockets; those of version 2 are Clients of client/.
-// Each comes through a relay of its own, in which its network breaks.
+// Users speak version 1 and version 2 on raw sockets, one or two at once, or are
+// Clients of client/. Each comes through a relay of its own, in which its network
+// breaks. That the harness finds what is broken is shown by mutants.
 package chaos
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -35,20 +35,25 @@ const (
 	Failed                      // any other error: may or may not be stored
 )
 
-// Send is one attempt to send a message. Each has a content that no other has.
+// Send is a message, or a friend request, on its way to another user. Each has a
+// content that nothing else in the recipient's log has.
 type Send struct {
 	Sender, Recipient int
-	Socket            int // of the sender, in version 1
+	Socket            int // of the sender; 0 where a send may be repeated on the next one
 	Content           string
 	At, Answered      Instant
 	Outcome           Outcome
 	ID                string // of the event, in version 2
 }
 
-// Receipt is a message that came to a user.
+// requestOf is the content that stands for a friend request. Nobody asks anybody
+// twice, and no request is answered.
+func requestOf(user int) string { return fmt.Sprintf("the request of %d", user) }
+
+// Receipt is a message or friend request that came to a user.
 type Receipt struct {
-	User, Socket int // the socket is 0 in version 2, whose client hides them
-	Seq          int64
+	User, Socket int   // the socket is 0 for a Client, which hides them
+	Seq          int64 // in version 2
 	Sender       int
 	Content      string
 	At           Instant
@@ -57,9 +62,13 @@ type Receipt struct {
 // Socket is a time in which a user was logged in. Number counts the user's sockets.
 type Socket struct {
 	User, Number int
+	Resumed      bool    // it goes on after After, and not where the server thinks
+	After        int64   // the newest seq that its device had
 	Asked        Instant // when the login was sent
 	Since        Instant // when it was answered
 	Until        Instant // when the user noticed the end; 0 while it lasts
+	Newest       string  // content that came on it
+	Hidden       bool    // a Client's, which does not say what came on it
 }
 
 // Window is a time in which something was broken, for one user or, where User is 0,
@@ -79,7 +88,8 @@ type Stray struct {
 	At    Instant
 }
 
-// Stored is a message as the log has it.
+// Stored is an event as the log has it. The content is empty if it is neither a
+// message nor a friend request.
 type Stored struct {
 	Seq     int64
 	Sender  int
@@ -96,12 +106,12 @@ type Inbox struct {
 type History struct {
 	Versions map[int]int // of the protocol, by user
 	Sends    []*Send
-	Receipts []Receipt // in the order in which each user got them
+	Receipts []Receipt // in the order in which they came
 	Sockets  []*Socket
 	Windows  []*Window
 	Strays   []Stray
+	Beats    clock
 	Inboxes  map[int]Inbox // by user; read when everything was over
-	Skipped  int64         // events that clients of version 2 gave up waiting for
 	End      Instant
 }
 
@@ -139,7 +149,7 @@ func (r *recorder) user(id, version int) {
 	r.record(func(h *History, _ Instant) { h.Versions[id] = version })
 }
 
-// send notes that a message is about to be sent.
+// send notes that something is about to be sent.
 func (r *recorder) send(s *Send) *Send {
 	r.record(func(h *History, now Instant) {
 		s.At = now
@@ -155,9 +165,13 @@ func (r *recorder) answer(s *Send, o Outcome, id string) {
 	})
 }
 
-func (r *recorder) receipt(got Receipt) {
+// receipt notes what came on a socket, which is nil for a Client.
+func (r *recorder) receipt(s *Socket, got Receipt) {
 	r.record(func(h *History, now Instant) {
 		got.At = now
+		if s != nil {
+			got.Socket, s.Newest = s.Number, got.Content
+		}
 		h.Receipts = append(h.Receipts, got)
 		if r.got[got.User] == nil {
 			r.got[got.User] = map[string]bool{}
@@ -167,21 +181,32 @@ func (r *recorder) receipt(got Receipt) {
 	})
 }
 
-// login notes the begin of a socket; asked is when the login was sent.
-func (r *recorder) login(user, number int, asked Instant) *Socket {
-	s := &Socket{User: user, Number: number, Asked: asked}
+// login notes the begin of a socket.
+func (r *recorder) login(s *Socket) {
 	r.record(func(h *History, now Instant) {
 		s.Since = now
 		h.Sockets = append(h.Sockets, s)
 	})
-	return s
 }
 
 func (r *recorder) logout(s *Socket) {
-	r.record(func(_ *History, now Instant) { s.Until = now })
+	r.record(func(_ *History, now Instant) {
+		s.Until = now
+		r.tell()
+	})
 }
 
 func (r *recorder) now() Instant { return time.Since(r.began) }
+
+func (r *recorder) beat() {
+	r.record(func(h *History, now Instant) { h.Beats = append(h.Beats, now) })
+}
+
+// worked is the time since a moment, in beats.
+func (r *recorder) worked(since Instant) (beats time.Duration) {
+	r.record(func(h *History, now Instant) { beats = h.Beats.between(since, now) })
+	return beats
+}
 
 func (r *recorder) stray(user int, what, frame string) {
 	r.record(func(h *History, now Instant) {
@@ -199,11 +224,29 @@ func (r *recorder) window(kind Kind, target string, user int) (end func()) {
 	return func() { r.record(func(_ *History, now Instant) { w.To = now }) }
 }
 
-// has counts the different messages that a user got.
-func (r *recorder) has(user int) int {
+// hasAll says whether each user has got as many different things as are stored.
+func (r *recorder) hasAll(stored map[int]int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.got[user])
+	for user, n := range stored {
+		if len(r.got[user]) < n {
+			return false
+		}
+	}
+	return true
+}
+
+// behind counts the sockets that have lasted since before a moment and do not have
+// as the newest what their user should have got last.
+func (r *recorder) behind(before Instant, newest func(user int) string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.h.Sockets {
+		if !s.Hidden && s.Until == 0 && s.Since < before && s.Newest != newest(s.User) {
+			n++
+		}
+	}
+	return n
 }
 
 // change is closed when something more has happened.
@@ -214,10 +257,10 @@ func (r *recorder) change() <-chan struct{} {
 }
 
 // finish gives the history, once nobody writes it any more.
-func (r *recorder) finish(inboxes map[int]Inbox, skipped int64) History {
+func (r *recorder) finish(inboxes map[int]Inbox) History {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.h.Inboxes, r.h.Skipped, r.h.End = inboxes, skipped, time.Since(r.began)
+	r.h.Inboxes, r.h.End = inboxes, time.Since(r.began)
 	h := r.h
 	h.Windows = slices.Clone(h.Windows)
 	return h

@@ -1,5 +1,3 @@
-//go:build chaos
-
 package chaos
 
 import (
@@ -13,10 +11,14 @@ import (
 // relayBuffer is small, so that a side that does not read is soon felt by the other.
 const relayBuffer = 16 << 10
 
+// pumpBuffer is what a relay carries at once.
+const pumpBuffer = 64 << 10
+
 // relay is a network that breaks on demand: it hands the bytes of each connection on
 // to a target, and cuts or holds them up when told.
 type relay struct {
 	listener net.Listener
+	narrow   bool                   // it holds no more than relayBuffer
 	target   atomic.Pointer[string] // host:port
 	dropping atomic.Bool            // what comes from the target ends the connection
 	running  sync.WaitGroup
@@ -33,13 +35,14 @@ type link struct {
 	client, upstream *net.TCPConn
 }
 
-// newRelay listens on a free port of this machine.
-func newRelay() (*relay, error) {
+// newRelay listens on a free port of this machine. One that is narrow holds little
+// while it is frozen, and is slow.
+func newRelay(narrow bool) (*relay, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{listener: l, links: map[*link]struct{}{}, freed: make(chan struct{})}
+	r := &relay{listener: l, narrow: narrow, links: map[*link]struct{}{}, freed: make(chan struct{})}
 	close(r.freed)
 	r.running.Go(r.accept)
 	return r, nil
@@ -83,8 +86,10 @@ func (r *relay) connect(client *net.TCPConn) {
 		return
 	}
 	l := &link{relay: r, client: client, upstream: upstream.(*net.TCPConn)}
-	_ = l.client.SetWriteBuffer(relayBuffer) // it works without, only less well
-	_ = l.upstream.SetReadBuffer(relayBuffer)
+	if r.narrow {
+		_ = l.client.SetWriteBuffer(relayBuffer) // it works without, only less well
+		_ = l.upstream.SetReadBuffer(relayBuffer)
+	}
 	if !r.add(l) {
 		reset(l.client)
 		reset(l.upstream)
@@ -119,7 +124,7 @@ func reset(conn *net.TCPConn) {
 
 // pumpRequests hands on what the client sends, until either side has ended.
 func (l *link) pumpRequests() {
-	buffer := make([]byte, relayBuffer)
+	buffer := make([]byte, pumpBuffer)
 	for {
 		n, err := l.client.Read(buffer)
 		if err == nil {
@@ -134,7 +139,7 @@ func (l *link) pumpRequests() {
 
 // pumpAnswers hands on what the target sends.
 func (l *link) pumpAnswers() {
-	buffer := make([]byte, relayBuffer)
+	buffer := make([]byte, pumpBuffer)
 	for {
 		<-l.relay.passage()
 		n, err := l.upstream.Read(buffer)

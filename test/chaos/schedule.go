@@ -1,5 +1,3 @@
-//go:build chaos
-
 package chaos
 
 import (
@@ -14,6 +12,7 @@ type Kind string
 // The kinds of faults.
 const (
 	KillGateway    Kind = "gateway killed"
+	DrainGateway   Kind = "gateway drained (SIGTERM)"
 	KillSocial     Kind = "social killed"
 	KillAccounts   Kind = "accounts killed"
 	KillRedis      Kind = "redis killed, empty"
@@ -27,13 +26,14 @@ const (
 	CutServers     Kind = "sockets cut, the client not told"
 	FreezeReaders  Kind = "readers frozen"
 	FreezeAndCut   Kind = "readers frozen, then cut"
+	LogOut         Kind = "users logged out, and back later"
 )
 
 // kinds are all of them, each at least once in a round of a plan.
 var kinds = []Kind{
-	KillGateway, KillSocial, KillAccounts, KillRedis, KillPostgres,
-	PauseGateway, PauseSocial, PauseRedis,
-	CutSubscribers, LoseAnswers, CutClients, CutServers, FreezeReaders, FreezeAndCut,
+	KillGateway, DrainGateway, KillSocial, KillAccounts, KillRedis, KillPostgres,
+	PauseGateway, PauseSocial, PauseRedis, CutSubscribers, LoseAnswers,
+	CutClients, CutServers, FreezeReaders, FreezeAndCut, LogOut,
 }
 
 // Fault is one entry of a plan.
@@ -49,9 +49,9 @@ const (
 	settle = 2 * time.Second
 	// leastRound is the least time for all kinds in the long form.
 	leastRound = 40 * time.Second
-	// calm is the pause with which a round of the long form begins: without quiet
-	// times some rules have nothing to look at.
-	calm = 6 * time.Second
+	// calm is the pause with which a round begins: what came in it has to be confirmed
+	// when it ends.
+	calm = 4 * time.Second
 )
 
 // Plan spreads faults over a time, in rounds of all kinds. The same seed gives the
@@ -72,21 +72,18 @@ func Plan(seed uint64, length time.Duration, gateways, users int) []Fault {
 	return plan
 }
 
-// planRound has every kind once, in random order, and besides one gateway that is
-// killed while social is down: it takes with it what it has not stored.
+// planRound has every kind once, in random order but for the first: after the calm a
+// gateway is killed, whose users must not get again what they had confirmed. Another
+// one is killed while social is down: it takes with it what it has not stored.
 func planRound(random *rand.Rand, length time.Duration, gateways, users int, long bool) []Fault {
 	order := slices.Clone(kinds)
-	random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-	begin := time.Second
-	if long {
-		begin = calm
-	}
+	random.Shuffle(len(order)-1, func(i, j int) { order[i+1], order[j+1] = order[j+1], order[i+1] })
 	longest := 2500 * time.Millisecond
-	step := (length - begin - longest) / time.Duration(len(order))
+	step := (length - calm - longest) / time.Duration(len(order))
 	var plan []Fault
 	for i, kind := range order {
 		f := Fault{
-			At:      begin + time.Duration(i)*step + rand64(random, step),
+			At:      calm + time.Duration(i)*step + rand64(random, step),
 			For:     duration(random, kind, long),
 			Kind:    kind,
 			Gateway: random.IntN(gateways),
@@ -109,7 +106,7 @@ func duration(random *rand.Rand, kind Kind, long bool) time.Duration {
 		shortest = 1200 * time.Millisecond
 	case LoseAnswers:
 		longest = 800 * time.Millisecond
-	case FreezeReaders, FreezeAndCut:
+	case FreezeReaders, FreezeAndCut, LogOut:
 		shortest = 1500 * time.Millisecond
 	case CutSubscribers:
 		return 0

@@ -1,5 +1,3 @@
-//go:build chaos
-
 package chaos
 
 import (
@@ -23,7 +21,7 @@ type settings struct {
 }
 
 func readSettings(t *testing.T) settings {
-	s := settings{duration: 25 * time.Second, users: 40, rate: 150, seed: uint64(time.Now().UnixNano())}
+	s := settings{duration: 24 * time.Second, users: 40, rate: 150, seed: uint64(time.Now().UnixNano())}
 	read(t, "CHAOS_DURATION", &s.duration, time.ParseDuration)
 	read(t, "CHAOS_USERS", &s.users, number[int])
 	read(t, "CHAOS_RATE", &s.rate, number[int])

@@ -1,5 +1,3 @@
-//go:build chaos
-
 package chaos
 
 import (
@@ -11,14 +9,21 @@ import (
 	"pymessage/internal/bell"
 )
 
-// waiting counts the different messages that each inbox holds.
+// contentSQL is what stands for an event in a history: see requestOf.
+const contentSQL = `CASE kind WHEN 1 THEN content WHEN 2 THEN 'the request of ' || peer ELSE '' END`
+
+// waiting counts the different messages and friend requests that each inbox holds.
 func waiting(ctx context.Context, url string) (map[int]int, error) {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close(ctx)
-	rows, err := conn.Query(ctx, `SELECT user_id, count(DISTINCT content) FROM social.events GROUP BY user_id`)
+	rows, err := conn.Query(ctx, `
+		SELECT user_id, count(DISTINCT `+contentSQL+`)
+		FROM social.events
+		WHERE kind IN (1, 2)
+		GROUP BY user_id`)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +57,7 @@ func inboxes(ctx context.Context, url string) (map[int]Inbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err = conn.Query(ctx, `SELECT user_id, seq, peer, content FROM social.events ORDER BY user_id, seq`)
+	rows, err = conn.Query(ctx, `SELECT user_id, seq, peer, `+contentSQL+` FROM social.events ORDER BY user_id, seq`)
 	if err != nil {
 		return nil, err
 	}
@@ -100,4 +105,39 @@ func slowCommits(ctx context.Context, url string, slow bool) error {
 		}
 	}
 	return nil
+}
+
+// commits is a commit of its own in Postgres, as often as it is called.
+type commits struct {
+	url  string
+	conn *pgx.Conn
+}
+
+// commit makes one, or a connection for the next time.
+func (c *commits) commit(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, writePatience)
+	defer cancel()
+	if c.conn == nil {
+		conn, err := pgx.Connect(ctx, c.url)
+		if err == nil {
+			_, err = conn.Exec(ctx, `CREATE TABLE IF NOT EXISTS public.pulse (beat integer)`)
+			c.conn = conn
+		}
+		return err
+	}
+	_, err := c.conn.Exec(ctx, `INSERT INTO public.pulse VALUES (1)`)
+	if err != nil {
+		c.close()
+	}
+	return err
+}
+
+func (c *commits) close() {
+	if c.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), writePatience)
+	defer cancel()
+	_ = c.conn.Close(ctx) // it may be broken
+	c.conn = nil
 }
