@@ -186,11 +186,14 @@ func (f *follower) endSession(session, except string) {
 	}
 }
 
-// newest is the newest seq heard of.
-func (f *follower) newest() int64 {
+// beat tells a socket the newest seq, unless it does not follow the inbox yet: the
+// answer to its login comes first.
+func (f *follower) beat(c *conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.head
+	if c.live {
+		c.notice(wire.HeartbeatEvent(f.head))
+	}
 }
 
 // offer queues ev for every socket whose next event it is, and says whether some

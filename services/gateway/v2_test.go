@@ -252,6 +252,24 @@ func TestAHeartbeatTellsTheNewestSeq(t *testing.T) {
 	}
 }
 
+func TestTheAnswerToALoginComesBeforeAHeartbeat(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+
+	b.enter2(t, "alice")
+	b.fail(socialapi.PathOpen, func() error { // the login is under way
+		for _, c := range b.allConns() {
+			c.beat()
+		}
+		return nil
+	})
+	bob := b.dial2(t)
+	bob.send(`{"type":"create_acc","username":"bob","pin":1234}`)
+	if got := bob.read(); !strings.HasPrefix(got, `{"type":"create_acc_resp"`) {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestVersion2IsNotLoggedInWhileItsInboxCannotBeOpened(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

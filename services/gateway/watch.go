@@ -113,7 +113,7 @@ func (s *Server) heartbeat(ctx context.Context) {
 func (c *conn) beat() {
 	c.ping()
 	if f := c.follows(); f != nil && c.version == wire.V2 {
-		c.notice(wire.HeartbeatEvent(f.newest()))
+		f.beat(c)
 	}
 }
 
