@@ -230,3 +230,19 @@ func TestEverySocketOfAnAccountGetsEveryEvent(t *testing.T) {
 		}
 	}
 }
+
+func TestARingThatOvertakesTheOpeningIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.HeadCheck = time.Hour })
+
+	b.fail(socialapi.PathOpen, func() error { return fault.New(fault.Unavailable, "later") })
+	bob := b.enter(t, "bob")
+	f := b.hub.find(bob.id)
+	f.mu.Lock()
+	c := f.conns[0]
+	f.mu.Unlock()
+	opening := socialapi.Opening{Epoch: "epoch", Oldest: 1} // of the moment before
+	f.onRing(bell.Envelope{Epoch: "epoch", Events: []bell.Event{b.append(bob.id, 10000009, "1")}})
+	f.start(c, opening, held{})
+	bob.expectMessages(10000009, "1")
+}

@@ -37,6 +37,7 @@ type follower struct {
 	reading bool   // a goroutine reads the store
 	early   map[int64]bell.Event
 	waiting bool // a timer waits for what is before early
+	rung    held // the newest of a ring that came before the first opening
 }
 
 // add is false when there are limit sockets already.
@@ -74,6 +75,9 @@ func (f *follower) start(c *conn, o socialapi.Opening, h held) {
 	defer f.mu.Unlock()
 	f.meetEpoch(o.Epoch)
 	f.head = max(f.head, o.Head)
+	if f.rung.epoch == f.epoch { // stored while the opening was under way
+		f.head = max(f.head, f.rung.seq)
+	}
 	c.last, c.opened = o.Position, o.Head
 	if c.version == wire.V1 {
 		for _, user := range o.Waiting {
@@ -116,8 +120,12 @@ func (f *follower) told(c *conn) {
 func (f *follower) onRing(env bell.Envelope) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.epoch == "" {
-		return // no socket has started yet: its opening will tell the head
+	if f.epoch == "" { // no socket has started yet, and its opening may know less
+		if env.Epoch != f.rung.epoch {
+			f.rung = held{epoch: env.Epoch}
+		}
+		f.rung.seq = max(f.rung.seq, env.Events[len(env.Events)-1].Seq)
+		return
 	}
 	if env.Epoch != f.epoch {
 		f.reopen()
