@@ -49,8 +49,6 @@ type conn struct {
 	version wire.Version
 	bucket  int // of the heartbeats
 	limiter *rate.Limiter
-	ctx     context.Context // ends with the socket
-	cancel  context.CancelFunc
 	tasks   sync.WaitGroup // the writer, and the opening of the inbox
 
 	// Owned by the read loop.
@@ -90,6 +88,8 @@ type conn struct {
 	start     int    // counts the times that this socket began to follow the inbox
 	written   int64
 	confirmed int64 // newest seq that the client is known to have read
+
+	stopOpening context.CancelFunc // of the opening of the inbox; nil before
 }
 
 type frameKind uint8
@@ -117,9 +117,8 @@ func newConn(srv *Server, ws *websocket.Conn, address string, bucket int) *conn 
 	if ws.Subprotocol() == wire.Subprotocol2 {
 		version = wire.V2
 	}
-	ctx, cancel := context.WithCancel(srv.connCtx)
 	c := &conn{
-		srv: srv, ws: ws, address: address, version: version, bucket: bucket, ctx: ctx, cancel: cancel, syncAt: -1,
+		srv: srv, ws: ws, address: address, version: version, bucket: bucket, syncAt: -1,
 		limiter:   rate.NewLimiter(rate.Limit(srv.cfg.RequestsPerSec), srv.cfg.RequestBurst),
 		loginLeft: srv.cfg.LoginTimeout,
 	}
@@ -220,7 +219,6 @@ func (c *conn) readFailed(err error) {
 // closed; the goroutines that belong to it are waited for.
 func (c *conn) end() {
 	c.flushClose()
-	c.cancel()
 	if c.user != nil {
 		c.srv.hub.leave(c.user, c)
 		c.srv.positions.flushSoon()
@@ -228,6 +226,9 @@ func (c *conn) end() {
 	c.mu.Lock()
 	c.closed = true
 	c.room.Broadcast()
+	if c.stopOpening != nil {
+		c.stopOpening()
+	}
 	c.mu.Unlock()
 	c.ws.Close()
 	c.tasks.Wait()

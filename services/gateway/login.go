@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"time"
 
 	"pymessage/internal/fault"
@@ -129,7 +130,7 @@ func (c *conn) join(s accountsapi.Session) bool {
 	case <-subscribed:
 	case <-late.C:
 		c.srv.metrics.lateSubscriptions.Inc()
-	case <-c.ctx.Done():
+	case <-c.srv.connCtx.Done():
 	}
 	c.srv.freshSessions.add(c) // from here on its end is rung for, but it may have ended before
 	return true
@@ -159,17 +160,20 @@ func (c *conn) begun(epoch string, seq int64) {
 // open finds out where the inbox stands, for as long as it takes, and starts to
 // follow it. The socket sends meanwhile.
 func (c *conn) open(h held) {
-	for pause := retryMin; ; {
+	ctx, cancel := context.WithCancel(c.srv.connCtx)
+	defer cancel()
+	c.mu.Lock()
+	c.stopOpening = cancel
+	closed := c.closed
+	c.mu.Unlock()
+	for pause := retryMin; !closed; {
 		opening, err := c.askOpening()
 		if err == nil {
 			c.user.start(c, opening, h)
 			return
 		}
-		if c.ctx.Err() != nil {
-			return
-		}
 		c.srv.log.Warn("inbox could not be opened, trying again", "err", err)
-		if !sleep(c.ctx, &pause) {
+		if !sleep(ctx, &pause) {
 			return
 		}
 	}

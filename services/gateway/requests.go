@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"pymessage/services/accounts/accountsapi"
@@ -49,8 +50,17 @@ func (c *conn) handle(req wire.Request, err error) {
 		c.refuse(err)
 	default:
 		c.badFrames = 0
-		c.request(req)
+		aside(func() { c.request(req) })
 	}
+}
+
+// aside runs f on another stack, and waits for it. Calls to other services need some
+// kilobytes of stack; the goroutine that reads a socket lives as long as the socket
+// and would keep them.
+func aside(f func()) {
+	var done sync.WaitGroup
+	done.Go(f)
+	done.Wait()
 }
 
 func (c *conn) request(req wire.Request) {
@@ -134,7 +144,7 @@ func (c *conn) send(req wire.Request) {
 
 // limit is the context of a request to another service.
 func (c *conn) limit(timeout time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(c.ctx, timeout)
+	return context.WithTimeout(c.srv.connCtx, timeout)
 }
 
 func (c *conn) getFriends() {

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	readBuffer  = 1 << 10 // of each socket: frames are short
+	readBuffer  = 512     // of each socket: most frames are shorter, longer ones are read past it
 	writeBuffer = 4 << 10 // pooled: only a socket that is written to has one
 	// kernelBuffer bounds what the kernel takes for a client that does not read.
 	// Left to itself it grows to megabytes, and a write to a slow client then waits

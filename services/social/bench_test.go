@@ -44,6 +44,18 @@ func BenchmarkSendBatchOfNonces(b *testing.B) {
 	}
 }
 
+// BenchmarkSendBatchOfSize stores batches of other sizes: those of a gateway that has
+// little to do are small.
+func BenchmarkSendBatchOfSize(b *testing.B) {
+	for _, size := range []int{1, 10, 100} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			benchmarkSend(b, policyAnyone, 1, 0, func(users []int, which int) []socialapi.Message {
+				return benchMessages(users, which)[:size]
+			})
+		})
+	}
+}
+
 const (
 	benchUsers = 1000
 	benchBatch = 100
@@ -57,7 +69,7 @@ func benchmarkSend(b *testing.B, policy string, lanes, blocks int, messages func
 	w.exec(`INSERT INTO pairs (low, high, low_blocks)
 		SELECT $1 + which % 1000, $1 + 2000 + which, now() FROM generate_series(1, $2) AS which`, minID, blocks)
 	w.exec(`ANALYZE pairs`)
-	var batches atomic.Int64
+	var batches, stored atomic.Int64
 	var group errgroup.Group
 	b.ResetTimer()
 	for lane := range lanes {
@@ -66,9 +78,10 @@ func benchmarkSend(b *testing.B, policy string, lanes, blocks int, messages func
 			for batches.Add(1) <= int64(b.N) {
 				batch.Number++
 				batch.Messages = messages(users, lane+lanes*int(batch.Number))
-				if _, _, err := w.srv.store.send(b.Context(), batch, make([]socialapi.Refusal, benchBatch)); err != nil {
+				if _, _, err := w.srv.store.send(b.Context(), batch, make([]socialapi.Refusal, len(batch.Messages))); err != nil {
 					return err
 				}
+				stored.Add(int64(len(batch.Messages)))
 			}
 			return nil
 		})
@@ -76,7 +89,7 @@ func benchmarkSend(b *testing.B, policy string, lanes, blocks int, messages func
 	if err := group.Wait(); err != nil {
 		b.Fatal(err)
 	}
-	b.ReportMetric(float64(b.N*benchBatch)/b.Elapsed().Seconds(), "messages/s")
+	b.ReportMetric(float64(stored.Load())/b.Elapsed().Seconds(), "messages/s")
 }
 
 // befriendNeighbours makes friends of users beside each other.
