@@ -12,10 +12,16 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// dialTimeout bounds a connection attempt: Redis is near, or it is away.
-const dialTimeout = 2 * time.Second
+const (
+	// dialTimeout bounds a connection attempt: Redis is near, or it is away.
+	dialTimeout = 2 * time.Second
+	// topologyAge is how old a client's idea may become of which node of a cluster has
+	// which slots. Redirections correct it too, but a node that is gone gives none.
+	topologyAge = time.Second
+)
 
-// Connect makes a Redis client from a redis:// URL. It does not connect yet.
+// Connect makes a client of a single Redis from a redis:// URL. It does not connect
+// yet.
 func Connect(url string) (*redis.Client, error) {
 	opts, err := Options(url)
 	if err != nil {
@@ -31,7 +37,7 @@ func Options(url string) (*redis.Options, error) {
 	quietLibrary()
 	opts, err := redis.ParseURL(url)
 	if err != nil {
-		return nil, errors.New("REDIS_URL is not a valid Redis URL") // the cause may hold the password
+		return nil, errURL
 	}
 	opts.ContextTimeoutEnabled = true
 	opts.MaxRetries = -1
@@ -42,6 +48,26 @@ func Options(url string) (*redis.Options, error) {
 	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return opts, nil
 }
+
+// clusterOptions are those of our clients of a Redis Cluster. They follow
+// redirections, and try again while a master is replaced: within the same limits.
+func clusterOptions(url string) (*redis.ClusterOptions, error) {
+	quietLibrary()
+	opts, err := redis.ParseClusterURL(url)
+	if err != nil {
+		return nil, errURL
+	}
+	opts.ContextTimeoutEnabled = true
+	opts.DialerRetries = 1
+	opts.DialTimeout = dialTimeout
+	opts.DisableIdentity = true
+	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	opts.ClusterStateReloadInterval = topologyAge
+	return opts, nil
+}
+
+// errURL hides its cause, which may hold the password.
+var errURL = errors.New("REDIS_URL is not a valid Redis URL")
 
 // quietLibrary sends what go-redis logs by itself, which it does for errors that it
 // returns as well, where the other debug messages go.

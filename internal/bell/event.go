@@ -6,11 +6,6 @@
 // event: whoever may have missed one asks. This package knows the channels and the versioned envelopes.
 package bell
 
-import (
-	"strconv"
-	"strings"
-)
-
 // Kind says what an event is.
 type Kind string
 
@@ -54,22 +49,3 @@ type Envelope struct {
 // EverySession as a session that has ended stands for all of the user's, and for the
 // sockets of the user that have none.
 const EverySession = "*"
-
-// Channels names the pub/sub channels under a prefix, which keeps several
-// deployments on one Redis apart.
-type Channels struct{ Prefix string }
-
-// User is the channel of a user's inbox.
-func (c Channels) User(id int) string {
-	return c.Prefix + ":user:" + strconv.Itoa(id)
-}
-
-// UserOf is the user whose channel it is.
-func (c Channels) UserOf(channel string) (id int, ok bool) {
-	digits, ok := strings.CutPrefix(channel, c.Prefix+":user:")
-	if !ok {
-		return 0, false
-	}
-	id, err := strconv.Atoi(digits)
-	return id, err == nil
-}

@@ -21,7 +21,7 @@ var (
 
 // Measure exports how long the commands of clients take, how many fail, and the
 // state of their pools, by the names given. A process calls it once.
-func Measure(reg prometheus.Registerer, clients map[string]*redis.Client) {
+func Measure(reg prometheus.Registerer, clients map[string]redis.UniversalClient) {
 	f := promauto.With(reg)
 	seconds := f.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "pymessage_redis_seconds",
@@ -33,9 +33,19 @@ func Measure(reg prometheus.Registerer, clients map[string]*redis.Client) {
 		Help: "Commands to Redis that failed or were not answered in time, by client.",
 	}, []string{"client"})
 	for name, client := range clients {
-		client.AddHook(stopwatch{seconds.WithLabelValues(name), failed.WithLabelValues(name)})
+		hold(client, stopwatch{seconds.WithLabelValues(name), failed.WithLabelValues(name)})
 	}
 	reg.MustRegister(pools(clients))
+}
+
+// hold has w measure what client does; of a cluster, what it asks of each node.
+func hold(client redis.UniversalClient, w stopwatch) {
+	cluster, ok := client.(*redis.ClusterClient)
+	if !ok {
+		client.AddHook(w)
+		return
+	}
+	cluster.OnNewNode(func(node *redis.Client) { node.AddHook(w) })
 }
 
 // stopwatch measures commands.
@@ -53,10 +63,12 @@ func (w stopwatch) note(start time.Time, err error) error {
 }
 
 // isFailure leaves out what is no fault of Redis: there is no such key, a script is
-// not known yet, who asked is gone.
+// not known yet, another node of the cluster knows, who asked is gone.
 func isFailure(err error) bool {
-	return err != nil && !errors.Is(err, redis.Nil) && !errors.Is(err, context.Canceled) &&
-		!redis.HasErrorPrefix(err, "NOSCRIPT")
+	if err == nil || errors.Is(err, redis.Nil) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	return !redis.HasErrorPrefix(err, "NOSCRIPT") && !redis.HasErrorPrefix(err, "MOVED") && !redis.HasErrorPrefix(err, "ASK")
 }
 
 // DialHook implements redis.Hook.
@@ -81,7 +93,7 @@ func (w stopwatch) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 }
 
 // pools are clients by name, whose pools are looked at when Prometheus asks.
-type pools map[string]*redis.Client
+type pools map[string]redis.UniversalClient
 
 // Describe implements prometheus.Collector.
 func (p pools) Describe(ch chan<- *prometheus.Desc) {

@@ -23,7 +23,7 @@ func TestCommandsAndTheirFailuresAreMeasured(t *testing.T) {
 	}
 	defer client.Close()
 	reg := prometheus.NewRegistry()
-	bell.Measure(reg, map[string]*redis.Client{"test": client})
+	bell.Measure(reg, map[string]redis.UniversalClient{"test": client})
 
 	ctx := t.Context()
 	if err := client.Get(ctx, prefix+":nothing").Err(); err != redis.Nil {

@@ -8,12 +8,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
-	// ringQueue bounds the rings that wait while Redis is slow: some seconds of
-	// traffic. What does not fit is dropped and found by the gateways' checks.
+	// ringQueue bounds the rings that wait while Redis is slow, of all partitions
+	// together: some seconds of traffic. What does not fit is dropped and found by
+	// the gateways' checks.
 	ringQueue = 16384
+	// partitionQueue is the least of them that a partition has room for.
+	partitionQueue = 1024
 	// ringBatch is how many rings share a pipeline.
 	ringBatch = 256
 	// joinedBytes is up to which size events of a user share a ring.
@@ -27,25 +31,27 @@ type ring struct {
 	envelope Envelope
 }
 
-// Ringer publishes rings in the background, in the order they were given,
+// Ringer publishes rings in the background, in the order they were given for a user,
 // several in one round trip.
 type Ringer struct {
-	rdb      *redis.Client
+	rdb      redis.UniversalClient
 	channels Channels
 	log      *slog.Logger
-	queue    chan ring
+	queues   []chan ring // by partition: a master that is slow or away holds up its own only
 	rings    *prometheus.CounterVec
 }
 
 // NewRinger makes a Ringer; it publishes while Run runs.
-func NewRinger(rdb *redis.Client, channels Channels, log *slog.Logger, reg prometheus.Registerer) *Ringer {
+func NewRinger(rdb redis.UniversalClient, channels Channels, log *slog.Logger, reg prometheus.Registerer) *Ringer {
 	r := &Ringer{
 		rdb: rdb, channels: channels, log: log,
-		queue: make(chan ring, ringQueue),
 		rings: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 			Name: "pymessage_rings_total",
 			Help: "Rings by outcome: published, failed (Redis did not take them), dropped (the queue was full).",
 		}, []string{"outcome"}),
+	}
+	for range channels.Partitions() {
+		r.queues = append(r.queues, make(chan ring, max(partitionQueue, ringQueue/channels.Partitions())))
 	}
 	for _, outcome := range []string{"published", "failed", "dropped"} {
 		r.rings.WithLabelValues(outcome) // exists before its first event
@@ -73,7 +79,7 @@ func (r *Ringer) RingSessionsEnd(user int, except string) {
 
 func (r *Ringer) enqueue(next ring) {
 	select {
-	case r.queue <- next:
+	case r.queues[r.channels.Partition(next.user)] <- next:
 	default:
 		r.rings.WithLabelValues("dropped").Inc()
 	}
@@ -81,22 +87,30 @@ func (r *Ringer) enqueue(next ring) {
 
 // Run publishes until ctx ends, then publishes what is still queued.
 func (r *Ringer) Run(ctx context.Context) error {
+	var g errgroup.Group
+	for _, queue := range r.queues {
+		g.Go(func() error { return r.run(ctx, queue) })
+	}
+	return g.Wait()
+}
+
+func (r *Ringer) run(ctx context.Context, queue <-chan ring) error {
 	for {
 		select {
-		case first := <-r.queue:
-			r.publish(context.WithoutCancel(ctx), r.gather(first))
+		case first := <-queue:
+			r.publish(context.WithoutCancel(ctx), gather(first, queue))
 		case <-ctx.Done():
-			r.drain(context.WithoutCancel(ctx))
+			r.drain(context.WithoutCancel(ctx), queue)
 			return ctx.Err()
 		}
 	}
 }
 
-func (r *Ringer) drain(ctx context.Context) {
+func (r *Ringer) drain(ctx context.Context, queue <-chan ring) {
 	for {
 		select {
-		case first := <-r.queue:
-			r.publish(ctx, r.gather(first))
+		case first := <-queue:
+			r.publish(ctx, gather(first, queue))
 		default:
 			return
 		}
@@ -104,11 +118,11 @@ func (r *Ringer) drain(ctx context.Context) {
 }
 
 // gather takes what is queued behind first, without waiting.
-func (r *Ringer) gather(first ring) []ring {
+func gather(first ring, queue <-chan ring) []ring {
 	batch := []ring{first}
 	for len(batch) < ringBatch {
 		select {
-		case next := <-r.queue:
+		case next := <-queue:
 			batch = append(batch, next)
 		default:
 			return batch
@@ -121,13 +135,17 @@ func (r *Ringer) publish(ctx context.Context, batch []ring) {
 	ctx, cancel := context.WithTimeout(ctx, ringTimeout)
 	defer cancel()
 	pipe := r.rdb.Pipeline()
+	publish := pipe.Publish
+	if r.channels.Sharded() {
+		publish = pipe.SPublish
+	}
 	for _, b := range join(batch) {
 		payload, err := encode(b.envelope)
 		if err != nil {
 			r.log.ErrorContext(ctx, "ring could not be encoded", "err", err)
 			continue
 		}
-		pipe.Publish(ctx, r.channels.User(b.user), payload)
+		publish(ctx, r.channels.User(b.user), payload)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		r.log.WarnContext(ctx, "rings lost; the gateways' checks will find what they were for", "rings", len(batch), "err", err)

@@ -31,8 +31,7 @@ type Config struct {
 	InternalSecret service.Secret `env:"INTERNAL_SECRET,required,notEmpty" help:"shared secret of the internal ports, at least 16 characters"`
 	DatabaseURL    service.Secret `env:"DATABASE_URL,required,notEmpty" help:"postgres:// URL of the role that owns the schema accounts"`
 	DatabaseConns  int32          `env:"DATABASE_CONNS" help:"most connections to the database" envDefault:"10"`
-	RedisURL       service.Secret `env:"REDIS_URL,required,notEmpty" help:"redis:// URL, for the throttling counters and the rings of ended sessions"`
-	RedisPrefix    string         `env:"REDIS_PREFIX" help:"prefix of keys and channels in Redis" envDefault:"pymessage"`
+	bell.Redis
 
 	PinPepper       service.Secret `env:"PIN_PEPPER,required,notEmpty" help:"secret mixed into every pin hash, at least 16 characters; when it changes, no pin is right any more"`
 	Argon2MemoryKiB uint32         `env:"ARGON2_MEMORY_KIB" help:"memory of one pin hash, in KiB" envDefault:"19456"`
@@ -56,7 +55,6 @@ func (c *Config) Validate() []error {
 		service.CheckSecret("INTERNAL_SECRET", c.InternalSecret),
 		service.CheckSecret("PIN_PEPPER", c.PinPepper),
 		postgres.CheckURL(string(c.DatabaseURL)),
-		redisFault(c.RedisURL),
 		between("DATABASE_CONNS", int(c.DatabaseConns), 1, 1000),
 		between("ARGON2_MEMORY_KIB", int(c.Argon2MemoryKiB), minPinMemory, maxPinMemory),
 		between("ARGON2_TIME", int(c.Argon2Time), 1, maxPinTime),
@@ -68,6 +66,7 @@ func (c *Config) Validate() []error {
 		between("CREATIONS_PER_ADDRESS", c.CreationsPerAddress, 1, maxAttempts),
 		between("MAX_SESSIONS_PER_ACCOUNT", c.MaxSessionsPerAccount, 1, 10_000),
 	}
+	faults = append(faults, c.Redis.Faults()...)
 	if c.LoginWindow < time.Second {
 		faults = append(faults, fmt.Errorf("LOGIN_WINDOW must be at least a second"))
 	}
@@ -79,11 +78,6 @@ func (c *Config) Validate() []error {
 
 // maxAttempts is a limit that amounts to none.
 const maxAttempts = 1_000_000_000
-
-func redisFault(url service.Secret) error {
-	_, err := bell.Options(string(url))
-	return err
-}
 
 func between(name string, value, least, most int) error {
 	if value < least || value > most {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pymessage/internal/bell"
 	"pymessage/internal/fault"
 	"pymessage/internal/service"
 	"pymessage/internal/testenv"
@@ -28,8 +29,7 @@ func testConfig(t *testing.T) Config {
 	redisURL, prefix := testenv.Redis(t)
 	return withDefaults(t, Config{
 		DatabaseURL: service.Secret(testenv.Postgres(t)),
-		RedisURL:    service.Secret(redisURL),
-		RedisPrefix: prefix,
+		Redis:       bell.Redis{RedisURL: service.Secret(redisURL), RedisPrefix: prefix},
 	})
 }
 

@@ -62,7 +62,7 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 	}
 	reg.MustRegister(postgres.NewCollector(store.pool))
 	throttle.measure(reg)
-	ringer := bell.NewRinger(throttle.rdb, bell.Channels{Prefix: cfg.RedisPrefix}, log, reg)
+	ringer := bell.NewRinger(throttle.rdb, cfg.Redis.Channels(), log, reg)
 	return &server{store: store, pins: pins, throttle: throttle, ringer: ringer, metrics: m, log: log,
 		trustedProxies: cfg.TrustedProxies}, nil
 }

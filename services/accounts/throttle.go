@@ -61,7 +61,7 @@ end`)
 // many guesses at once would all be under the limit. Without Redis it lets
 // everything through.
 type throttle struct {
-	rdb     *redis.Client
+	rdb     redis.UniversalClient
 	prefix  string
 	cfg     Config
 	log     *slog.Logger
@@ -72,11 +72,11 @@ type throttle struct {
 
 // openThrottle makes a throttle, which connects when it is first asked.
 func openThrottle(cfg Config, log *slog.Logger, m *metrics) (*throttle, error) {
-	rdb, err := bell.Connect(string(cfg.RedisURL))
+	rdb, err := cfg.Redis.Connect()
 	if err != nil {
 		return nil, err
 	}
-	return &throttle{rdb: rdb, prefix: cfg.RedisPrefix + ":throttle:", cfg: cfg, log: log, metrics: m,
+	return &throttle{rdb: rdb, prefix: cfg.Redis.Keys("throttle"), cfg: cfg, log: log, metrics: m,
 		rarely: rate.Sometimes{First: 1, Interval: redisLogPause}, timeout: redisTimeout}, nil
 }
 
@@ -85,7 +85,7 @@ func (t *throttle) close() { _ = t.rdb.Close() }
 
 // measure exports what its connections do.
 func (t *throttle) measure(reg prometheus.Registerer) {
-	bell.Measure(reg, map[string]*redis.Client{"throttle": t.rdb})
+	bell.Measure(reg, map[string]redis.UniversalClient{"throttle": t.rdb})
 }
 
 // counter is one of the counters that an attempt is counted in.

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"pymessage/internal/bell"
 	"pymessage/internal/service"
 )
 
@@ -18,8 +19,7 @@ type Config struct {
 	AccountsURL    string         `env:"ACCOUNTS_URL,required,notEmpty" help:"internal port of the accounts service, http://host:port"`
 	SocialURL      string         `env:"SOCIAL_URL,required,notEmpty" help:"internal port of the social service, http://host:port"`
 	InternalSecret service.Secret `env:"INTERNAL_SECRET,required,notEmpty" help:"shared secret of the internal ports, at least 16 characters"`
-	RedisURL       service.Secret `env:"REDIS_URL,required,notEmpty" help:"Redis, redis://[:password@]host:port/db"`
-	RedisPrefix    string         `env:"REDIS_PREFIX" help:"prefix of all Redis keys and channels" envDefault:"pymessage"`
+	bell.Redis
 
 	AllowedOrigins []string       `env:"ALLOWED_ORIGINS" help:"comma list of Origins that browsers may connect from; * is any, empty is the host itself"`
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" help:"comma list of CIDRs whose X-Forwarded-For is believed"`
@@ -48,6 +48,11 @@ func (c *Config) Validate() []error {
 	}
 	if err := service.CheckSecret("INTERNAL_SECRET", c.InternalSecret); err != nil {
 		faults = append(faults, err)
+	}
+	for _, fault := range c.Redis.Faults() {
+		if fault != nil {
+			faults = append(faults, fault)
+		}
 	}
 	check(isBaseURL(c.AccountsURL), "ACCOUNTS_URL must be http://host:port")
 	check(isBaseURL(c.SocialURL), "SOCIAL_URL must be http://host:port")

@@ -74,7 +74,7 @@ func (h *hub) find(user int) *follower {
 func (h *hub) Deliver(user int, env bell.Envelope) {
 	if user < 0 {
 		for _, ev := range env.Events {
-			h.srv.probe.heard(ev)
+			h.srv.probe.heard(user, ev)
 		}
 		return
 	}

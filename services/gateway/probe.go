@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"math/rand/v2"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -20,8 +19,9 @@ const (
 	probeOwn    = "do not come through here, but to other gateways"
 )
 
-// probe rings for the gateway itself, on the channel of a user who cannot exist, all
-// the way that other rings take: ringer, Redis, subscriber connection, hub.
+// probe rings for the gateway itself, on channels of users who cannot exist, one in
+// each partition, all the way that other rings take: ringer, Redis, subscriber
+// connection, hub. It succeeds when all of them come through.
 //
 // A broken way is no reason to be unready: if Redis is away it is broken for all, and
 // each still serves its users by checking the heads. Only when another gateway's
@@ -29,8 +29,8 @@ const (
 // there is always a gateway left that is ready.
 type probe struct {
 	srv    *Server
-	user   int             // negative: no user's
-	echoes chan bell.Event // capacity 1
+	users  []int     // by partition; negative: no user's
+	echoes chan echo // capacity: one of each user
 	broken atomic.Bool
 
 	// Owned by run.
@@ -38,29 +38,35 @@ type probe struct {
 	sight string // what was last seen of other gateways while ours failed
 }
 
-func newProbe(srv *Server) *probe {
-	return &probe{srv: srv, user: -1 - rand.IntN(1<<53), echoes: make(chan bell.Event, 1)}
+// echo is a ring of a probe that has come back.
+type echo struct {
+	user int
+	seq  int64
 }
 
-// heard takes a ring on the probe's channel. It does not block: an echo that nobody
+func newProbe(srv *Server) *probe {
+	p := &probe{srv: srv}
+	channels := srv.broker.Channels()
+	for partition := range channels.Partitions() {
+		p.users = append(p.users, channels.Nobody(partition))
+	}
+	p.echoes = make(chan echo, len(p.users))
+	return p
+}
+
+// heard takes a ring on a channel of the probe. It does not block: an echo that nobody
 // waits for any more may be lost.
-func (p *probe) heard(ev bell.Event) {
+func (p *probe) heard(user int, ev bell.Event) {
 	select {
-	case p.echoes <- ev:
+	case p.echoes <- echo{user, ev.Seq}:
 	default:
 	}
 }
 
 // run probes every PROBE_INTERVAL until ctx ends.
 func (p *probe) run(ctx context.Context) {
-	subscribed := p.srv.broker.Subscribe(p.user)
-	defer p.srv.broker.Unsubscribe(p.user)
-	select {
-	case <-subscribed:
-	case <-time.After(p.patience()):
-	case <-ctx.Done():
-		return
-	}
+	p.subscribe(ctx)
+	defer p.unsubscribe()
 	tick := time.NewTicker(p.srv.cfg.ProbeInterval)
 	defer tick.Stop()
 	for {
@@ -77,19 +83,49 @@ func (p *probe) run(ctx context.Context) {
 	}
 }
 
+// subscribe waits for the confirmations, but not for long.
+func (p *probe) subscribe(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, p.patience())
+	defer cancel()
+	var confirmed []<-chan struct{}
+	for _, user := range p.users {
+		confirmed = append(confirmed, p.srv.broker.Subscribe(user))
+	}
+	for _, c := range confirmed {
+		select {
+		case <-c:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *probe) unsubscribe() {
+	for _, user := range p.users {
+		p.srv.broker.Unsubscribe(user)
+	}
+}
+
 func (p *probe) patience() time.Duration { return min(probePatience, p.srv.cfg.ProbeInterval) }
 
-// once rings and waits for the echo.
+// once rings and waits for all echoes.
 func (p *probe) once(ctx context.Context) (took time.Duration, ok bool) {
 	p.seq++
 	began := time.Now()
 	late := time.NewTimer(p.patience())
 	defer late.Stop()
-	p.srv.ringer.Ring(p.user, "", bell.Event{Seq: p.seq, Kind: bell.KindProbe, SentAt: began.UnixMilli()})
+	missing := map[int]bool{}
+	for _, user := range p.users {
+		missing[user] = true
+		p.srv.ringer.Ring(user, "", bell.Event{Seq: p.seq, Kind: bell.KindProbe, SentAt: began.UnixMilli()})
+	}
 	for {
 		select {
-		case echo := <-p.echoes:
-			if echo.Seq == p.seq { // not one that came too late
+		case e := <-p.echoes:
+			if e.seq == p.seq { // not one that came too late
+				delete(missing, e.user)
+			}
+			if len(missing) == 0 {
 				return time.Since(began), true
 			}
 		case <-late.C:
@@ -128,7 +164,7 @@ func (p *probe) conclude(ctx context.Context, took time.Duration, ok bool) {
 }
 
 // mark is different for each success of each gateway.
-func (p *probe) mark() string { return strconv.Itoa(p.user) + "." + strconv.FormatInt(p.seq, 10) }
+func (p *probe) mark() string { return strconv.Itoa(p.users[0]) + "." + strconv.FormatInt(p.seq, 10) }
 
 // othersHear says whether the probe of another gateway came through since the last
 // failure of ours.

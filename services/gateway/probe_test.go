@@ -52,12 +52,12 @@ func TestAGatewayThatAloneHearsNoRingsIsUnreadyUntilItDoes(t *testing.T) {
 	t.Parallel()
 	deaf, well := probing(t)
 
-	deaf.broker.Unsubscribe(deaf.probe.user)
+	deaf.broker.Unsubscribe(deaf.probe.users[0])
 	deaf.awaitProbe(t, "blame the gateway itself", deaf.isUnready)
 	if well.isUnready() || !deaf.warns() || deaf.probeOK() {
 		t.Errorf("the other: %v, %v", well.health.Problems(), well.health.Warnings())
 	}
-	deaf.broker.Subscribe(deaf.probe.user)
+	deaf.broker.Subscribe(deaf.probe.users[0])
 	deaf.awaitProbe(t, "a success", deaf.probeOK)
 }
 
@@ -66,7 +66,7 @@ func TestGatewaysThatAllHearNoRingsStayReady(t *testing.T) {
 	one, two := probing(t)
 
 	for _, b := range []*bundle{one, two} {
-		b.broker.Unsubscribe(b.probe.user)
+		b.broker.Unsubscribe(b.probe.users[0])
 	}
 	for _, b := range []*bundle{one, two} {
 		b.awaitProbe(t, "five failures", func() bool { return testutil.ToFloat64(b.metrics.probeFailures) >= 5 })

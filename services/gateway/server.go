@@ -81,13 +81,12 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 	s.connCtx, s.cancelConns = context.WithCancel(context.Background())
 	s.hub = newHub(s)
 	s.positions = newPositions(s)
-	s.probe = newProbe(s)
-	channels := bell.Channels{Prefix: cfg.RedisPrefix}
 	var err error
-	if s.broker, err = broker.New(string(cfg.RedisURL), channels, s.hub, log, reg); err != nil {
+	if s.broker, err = broker.New(cfg.Redis, s.hub, log, reg); err != nil {
 		return nil, err
 	}
-	s.ringer = bell.NewRinger(s.broker.Client(), channels, log, reg)
+	s.ringer = bell.NewRinger(s.broker.Client(), s.broker.Channels(), log, reg)
+	s.probe = newProbe(s)
 	for range cfg.Lanes {
 		s.lanes = append(s.lanes, newLane(s))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"pymessage/internal/bell"
+	"pymessage/internal/service"
 	"pymessage/internal/testenv"
 	"pymessage/services/gateway/broker"
 )
@@ -61,14 +62,18 @@ type bundle struct {
 
 func setup(t *testing.T, url, prefix string) *bundle {
 	t.Helper()
+	return setupOn(t, bell.Redis{RedisURL: service.Secret(url), RedisPrefix: prefix})
+}
+
+func setupOn(t *testing.T, settings bell.Redis) *bundle {
+	t.Helper()
 	r := &recorder{rings: make(chan heard, 10000), restored: make(chan struct{}, 100)}
-	channels := bell.Channels{Prefix: prefix}
 	log := testenv.Logger(t)
-	b, err := broker.New(url, channels, r, log, prometheus.NewRegistry())
+	b, err := broker.New(settings, r, log, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ringer := bell.NewRinger(b.Client(), channels, log, prometheus.NewRegistry())
+	ringer := bell.NewRinger(b.Client(), b.Channels(), log, prometheus.NewRegistry())
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = b.Run(ctx) })

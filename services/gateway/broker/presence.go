@@ -3,10 +3,6 @@ package broker
 import (
 	"context"
 	"time"
-
-	"github.com/redis/go-redis/v9"
-
-	"pymessage/internal/bell"
 )
 
 const (
@@ -18,61 +14,45 @@ const (
 	presenceDoubt = 5 * time.Second
 )
 
-// connectPresence makes a client with a single connection, so that every dial but
-// the first one means that Redis may have been restarted.
-func (b *Broker) connectPresence(url string) (*redis.Client, error) {
-	options, err := bell.Options(url)
-	if err != nil {
-		return nil, err
-	}
-	options.PoolSize = 1
-	options.ConnMaxIdleTime = -1
-	options.OnConnect = func(context.Context, *redis.Conn) error {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if b.dialed {
-			b.reconnect = time.Now()
-		}
-		b.dialed = true
-		return nil
-	}
-	return redis.NewClient(options), nil
-}
-
 // Connected says of each user whether some gateway holds a socket of that user.
-// Unknown counts as connected: when Redis is away, does not answer in time, or was
-// connected to anew within the last seconds.
+// Unknown counts as connected: when Redis is away, does not answer in time, does not
+// know of our own subscriptions, or was connected to anew within the last seconds.
 func (b *Broker) Connected(ctx context.Context, users []int) []bool {
 	if len(users) == 0 {
 		return nil
 	}
-	counts, err := b.count(ctx, users)
-	unknown := err != nil || b.inDoubt()
-	if unknown {
-		b.metrics.unknown.Inc()
+	ctx, cancel := context.WithTimeout(ctx, presenceTimeout)
+	defer cancel()
+	names := make([]string, len(users))
+	question := make([][]string, len(b.lines))
+	certain := b.certain()
+	for i, user := range users {
+		names[i] = b.channels.User(user)
+		if n := b.channels.Partition(user); certain[n] {
+			question[n] = append(question[n], names[i])
+		}
 	}
+	answers := b.ask(ctx, question)
+	certain = b.certain() // connections may have been lost meanwhile
+	unknown := false
 	out := make([]bool, len(users))
 	for i, user := range users {
-		out[i] = unknown || counts[b.channels.User(user)] > 0
+		n := b.channels.Partition(user)
+		known := certain[n] && answers[n].ours
+		unknown = unknown || !known
+		out[i] = !known || answers[n].counts[names[i]] > 0
+	}
+	if unknown {
+		b.metrics.unknown.Inc()
 	}
 	return out
 }
 
-func (b *Broker) count(ctx context.Context, users []int) (map[string]int64, error) {
-	if b.inDoubt() {
-		return nil, nil
+// certain says by line whether Redis knows by now what gateways have subscribed to.
+func (b *Broker) certain() []bool {
+	out := make([]bool, len(b.lines))
+	for i, l := range b.lines {
+		out[i] = !l.inDoubt()
 	}
-	ctx, cancel := context.WithTimeout(ctx, presenceTimeout)
-	defer cancel()
-	names := make([]string, len(users))
-	for i, user := range users {
-		names[i] = b.channels.User(user)
-	}
-	return b.presence.PubSubNumSub(ctx, names...).Result()
-}
-
-func (b *Broker) inDoubt() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return !b.connected || (!b.reconnect.IsZero() && time.Since(b.reconnect) < presenceDoubt)
+	return out
 }

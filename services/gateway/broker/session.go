@@ -13,73 +13,88 @@ import (
 	"pymessage/internal/bell"
 )
 
-// errSilent ends a connection that no longer answers pings.
-var errSilent = errors.New("the connection does not answer")
+var (
+	// errSilent ends a connection that no longer answers pings.
+	errSilent = errors.New("the connection does not answer")
+	// errMoved ends one whose node is no longer in charge of the slot.
+	errMoved = errors.New("the slot has moved to another node")
+)
 
 // session subscribes to everything that is wanted on a new connection and serves
 // it until it breaks. go-redis would reconnect and resubscribe by itself, but
 // silently; we give the connection up at the first error instead, so that nothing
 // is missed without notice.
-func (b *Broker) session(ctx context.Context) error {
-	ps := b.rdb.Subscribe(ctx)
+func (l *line) session(ctx context.Context) error {
+	ctx, drop := context.WithCancelCause(ctx)
+	defer drop(nil)
+	ps := l.b.rdb.Subscribe(ctx)
 	defer ps.Close()
-	dial, cancel := context.WithTimeout(ctx, probeInterval)
-	err := ps.Ping(dial)
-	cancel()
-	if err != nil {
+	if err := l.light(ctx, ps); err != nil {
 		return fmt.Errorf("connecting: %w", err)
 	}
-	b.begin()
-	defer b.end()
+	l.begin(drop)
+	defer l.end()
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return b.receive(gctx, ps) })
-	g.Go(func() error { return b.command(gctx, ps) })
+	g.Go(func() error { return l.receive(gctx, ps) })
+	g.Go(func() error { return l.command(gctx, ps) })
 	g.Go(func() error { // a read does not notice the end of its context
 		<-gctx.Done()
 		return ps.Close()
 	})
-	return g.Wait()
+	err := g.Wait()
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// light subscribes to the beacon, whose slot decides in a cluster which node go-redis
+// connects to.
+func (l *line) light(ctx context.Context, ps *redis.PubSub) error {
+	ctx, cancel := context.WithTimeout(ctx, probeInterval)
+	defer cancel()
+	return l.b.verbs.subscribe(ps, ctx, l.b.channels.User(l.beacon))
 }
 
 // begin marks everything that is wanted as to be subscribed to.
-func (b *Broker) begin() {
-	b.mu.Lock()
-	for user, s := range b.subs {
+func (l *line) begin(drop context.CancelCauseFunc) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for user, s := range l.subs {
 		if s.wanted {
-			b.markDirty(user)
-			if b.broke {
-				b.metrics.restored.Inc()
+			l.markDirty(user)
+			if l.broke {
+				l.b.metrics.restored.Inc()
 			}
 		} else {
-			delete(b.subs, user)
+			delete(l.subs, user)
 		}
 	}
-	b.connected = true
-	b.restoring = true
-	if b.broke {
-		b.reconnect = time.Now() // Redis may have come back empty
+	l.drop = drop
+	l.restoring = true
+	if l.broke {
+		l.reconnect = time.Now() // Redis may have come back empty
 	}
-	b.mu.Unlock()
-	b.settle()
 }
 
 // settle ends the restoring of a connection on which nothing needs restoring.
-func (b *Broker) settle() {
-	b.mu.Lock()
-	restored := b.finishRestore()
-	b.mu.Unlock()
+func (l *line) settle() {
+	l.mu.Lock()
+	restored := l.finishRestore()
+	l.mu.Unlock()
 	if restored {
-		b.handler.Restored()
+		l.b.handler.Restored()
 	}
 }
 
 // end forgets what was subscribed to on the connection that is gone.
-func (b *Broker) end() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.connected = false
-	b.pending = 0
-	for _, s := range b.subs {
+func (l *line) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop = nil
+	l.connected = false
+	l.pending = 0
+	for _, s := range l.subs {
 		if s.sent && s.pending == 0 {
 			s.confirmed = make(chan struct{})
 		}
@@ -88,7 +103,7 @@ func (b *Broker) end() {
 }
 
 // receive hands on what the connection brings. It owns all reads.
-func (b *Broker) receive(ctx context.Context, ps *redis.PubSub) error {
+func (l *line) receive(ctx context.Context, ps *redis.PubSub) error {
 	probed := false
 	for {
 		msg, err := ps.ReceiveTimeout(ctx, probeInterval)
@@ -107,81 +122,89 @@ func (b *Broker) receive(ctx context.Context, ps *redis.PubSub) error {
 			return err
 		}
 		probed = false
-		b.dispatch(msg)
+		if err := l.dispatch(msg); err != nil {
+			return err
+		}
 	}
 }
 
-func (b *Broker) dispatch(msg any) {
+func (l *line) dispatch(msg any) error {
 	switch m := msg.(type) {
 	case *redis.Message:
-		user, ok := b.channels.UserOf(m.Channel)
+		user, ok := l.b.channels.UserOf(m.Channel)
 		env, err := bell.Decode(m.Payload)
 		if !ok || err != nil {
-			b.metrics.garbage.Inc()
-			return
+			l.b.metrics.garbage.Inc()
+			return nil
 		}
-		b.handler.Deliver(user, env)
+		l.b.handler.Deliver(user, env)
 	case *redis.Subscription:
-		if user, ok := b.channels.UserOf(m.Channel); ok && m.Kind == "subscribe" {
-			b.confirm(user)
+		user, ok := l.b.channels.UserOf(m.Channel)
+		switch {
+		case ok && m.Kind == l.b.verbs.subscribed:
+			l.confirm(user)
+		case ok && m.Kind == l.b.verbs.unsubscribed && user == l.beacon: // unasked
+			return errMoved
 		}
 	}
+	return nil
 }
 
 // command sends what makes the connection's channels those that are wanted. It
 // owns all writes but pings.
-func (b *Broker) command(ctx context.Context, ps *redis.PubSub) error {
+func (l *line) command(ctx context.Context, ps *redis.PubSub) error {
 	for {
 		select {
-		case <-b.wake:
+		case <-l.wake:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		subscribe, unsubscribe := b.takeDirty()
-		if err := inBatches(ctx, unsubscribe, ps.Unsubscribe); err != nil {
+		subscribe, unsubscribe := l.takeDirty()
+		if err := inBatches(ctx, ps, unsubscribe, l.b.verbs.unsubscribe); err != nil {
 			return err
 		}
-		if err := inBatches(ctx, subscribe, ps.Subscribe); err != nil {
+		if err := inBatches(ctx, ps, subscribe, l.b.verbs.subscribe); err != nil {
 			return err
 		}
-		b.settle()
+		l.settle()
 	}
 }
 
 // takeDirty turns differences into commands, and counts them as sent: their
 // confirmations may come before the sending returns.
-func (b *Broker) takeDirty() (subscribe, unsubscribe []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for user := range b.dirty {
-		delete(b.dirty, user)
-		s := b.subs[user]
+func (l *line) takeDirty() (subscribe, unsubscribe []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for user := range l.dirty {
+		delete(l.dirty, user)
+		s := l.subs[user]
 		switch {
 		case s == nil:
 		case s.wanted && !s.sent:
 			s.sent = true
 			s.pending++
-			b.pending++
-			subscribe = append(subscribe, b.channels.User(user))
+			l.pending++
+			subscribe = append(subscribe, l.b.channels.User(user))
 		case !s.wanted && s.sent:
 			if s.pending == 0 {
 				s.confirmed = make(chan struct{})
 			}
 			s.sent = false
-			unsubscribe = append(unsubscribe, b.channels.User(user))
-			b.forget(user, s)
+			unsubscribe = append(unsubscribe, l.b.channels.User(user))
+			l.forget(user, s)
 		case !s.wanted:
-			b.forget(user, s)
+			l.forget(user, s)
 		}
 	}
 	return subscribe, unsubscribe
 }
 
 // inBatches never sends an empty command: UNSUBSCRIBE without a channel drops all.
-func inBatches(ctx context.Context, channels []string, send func(context.Context, ...string) error) error {
+func inBatches(ctx context.Context, ps *redis.PubSub, channels []string,
+	send func(*redis.PubSub, context.Context, ...string) error) error {
 	for len(channels) > 0 {
 		n := min(len(channels), commandBatch)
-		if err := send(ctx, channels[:n]...); err != nil {
+		if err := send(ps, ctx, channels[:n]...); err != nil {
 			return err
 		}
 		channels = channels[n:]
