@@ -2,7 +2,10 @@
 # A stage is named after the service, so that the manifests, this file and the
 # folders under services/ say the same word.
 
-FROM --platform=$BUILDPLATFORM golang:1.26-alpine AS build
+# The image that has Go, a shell and the certificates; a mirror's, for example.
+ARG GO_IMAGE=golang:1.26-alpine
+
+FROM --platform=$BUILDPLATFORM $GO_IMAGE AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
@@ -36,14 +39,17 @@ EXPOSE 9090
 FROM runtime AS gateway
 COPY --from=build /out/gateway /gateway
 EXPOSE 6969
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s CMD ["/gateway", "ready"]
 ENTRYPOINT ["/gateway"]
 
 FROM runtime AS accounts
 COPY --from=build /out/accounts /accounts
 EXPOSE 8080 8081
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s CMD ["/accounts", "ready"]
 ENTRYPOINT ["/accounts"]
 
 FROM runtime AS social
 COPY --from=build /out/social /social
 EXPOSE 8080 8081
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s CMD ["/social", "ready"]
 ENTRYPOINT ["/social"]

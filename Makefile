@@ -24,7 +24,7 @@ DOCKER ?= docker
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: build ## run the whole system here until Ctrl-C: Postgres, Redis, accounts, social, two gateways on port 6969
@@ -51,6 +51,10 @@ chaos: needs ## break everything under traffic for 2.5 minutes, and check that e
 mutants: needs ## break the code on purpose, and show that `make chaos` in its short form finds it
 	go run ./test/chaos/cmd/mutants $(MUTANTS)
 
+.PHONY: compose-test
+compose-test: ## build the images, bring up the whole stack in Docker, and kill its parts while people chat
+	@test/compose/run.sh
+
 .PHONY: needs
 needs:
 	@.ci/needs
@@ -63,6 +67,7 @@ stores: ## install Postgres and Redis through the package manager if they are mi
 lint: ## check formatting, suspicious code, and who imports whom
 	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "not formatted (gofmt -w): $$unformatted" >&2; exit 1; }
 	go vet ./...
+	go vet -tags compose ./test/compose
 	go tool staticcheck ./...
 	go tool depguard ./...
 
@@ -87,7 +92,7 @@ load: build stores ## put a deployment under load and check that nothing is lost
 .PHONY: images
 images: ## build the container images pymessage/gateway, pymessage/accounts, pymessage/social
 	@set -e; for service in $(SERVICES); do \
-		$(DOCKER) build --target $$service --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t pymessage/$$service:$(VERSION) .; \
+		$(DOCKER) build --target $$service --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) $(if $(GO_IMAGE),--build-arg GO_IMAGE=$(GO_IMAGE)) -t pymessage/$$service:$(VERSION) .; \
 	done
 
 .PHONY: clean

@@ -56,6 +56,7 @@ var sampleSecrets = map[string]string{
 	"ACCOUNTS_DB_PASSWORD": "accountspassword",
 	"SOCIAL_DB_PASSWORD":   "socialpassword",
 	"REDIS_PASSWORD":       "redispassword",
+	"GRAFANA_PASSWORD":     "grafanapassword",
 }
 
 func programNamed(name string) (program, bool) {

@@ -21,6 +21,7 @@ const composeFile = root + "/docker-compose.yml"
 // composeSecrets are the variables that the compose file has to be given.
 var composeSecrets = []string{
 	"INTERNAL_SECRET", "PIN_PEPPER", "POSTGRES_PASSWORD", "ACCOUNTS_DB_PASSWORD", "SOCIAL_DB_PASSWORD", "REDIS_PASSWORD",
+	"GRAFANA_PASSWORD",
 }
 
 // loadCompose loads and validates the compose file as docker compose would, with the
@@ -174,8 +175,11 @@ func TestComposePublishesHAProxyOnly(t *testing.T) {
 	t.Parallel()
 	project := compose(t)
 	for _, s := range project.Services {
-		if s.Name != "haproxy" && len(s.Ports) > 0 {
-			t.Errorf("%s publishes %v", s.Name, s.Ports)
+		for _, port := range s.Ports {
+			local := port.HostIP == "127.0.0.1" && (s.Name == "prometheus" || s.Name == "grafana")
+			if s.Name != "haproxy" && !local {
+				t.Errorf("%s publishes %v", s.Name, port)
+			}
 		}
 		if s.NetworkMode != "" {
 			t.Errorf("%s has network mode %s", s.Name, s.NetworkMode)
@@ -322,8 +326,8 @@ func TestComposeMountsWhatThereIs(t *testing.T) {
 				continue
 			}
 			info, err := os.Stat(v.Source)
-			if err != nil || !info.Mode().IsRegular() || !v.ReadOnly {
-				t.Errorf("%s: %s is not a file, or may be written: %v", s.Name, v.Source, err)
+			if err != nil || !info.IsDir() && !info.Mode().IsRegular() || !v.ReadOnly {
+				t.Errorf("%s: %s is not there, or may be written: %v", s.Name, v.Source, err)
 			}
 			mounted[filepath.Base(v.Source)] = s.Name + ":" + v.Target
 		}
@@ -331,6 +335,10 @@ func TestComposeMountsWhatThereIs(t *testing.T) {
 	want := map[string]string{
 		"haproxy.cfg": "haproxy:/usr/local/etc/haproxy/haproxy.cfg",
 		"init.sh":     "postgres:/docker-entrypoint-initdb.d/init.sh",
+
+		"prometheus":   "prometheus:/etc/prometheus",
+		"provisioning": "grafana:/etc/grafana/provisioning",
+		"dashboards":   "grafana:/etc/pymessage/dashboards",
 	}
 	if !maps.Equal(mounted, want) {
 		t.Errorf("mounted: %v, want %v", mounted, want)

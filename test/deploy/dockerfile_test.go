@@ -170,6 +170,9 @@ func TestImagesHaveTheProgramAndNothingToAttackItWith(t *testing.T) {
 		if got := s.all(of, "ENTRYPOINT"); !slices.Equal(got, []string{`["/` + p.name + `"]`}) {
 			t.Errorf("%s starts %v", p.name, got)
 		}
+		if got := s.all(of, "HEALTHCHECK"); len(got) != 1 || !strings.HasSuffix(got[0], ` CMD ["/`+p.name+`", "ready"]`) {
+			t.Errorf("%s checks its health by %v", p.name, got)
+		}
 		if !slices.Contains(s.all(of, "COPY"), "--from=build /out/"+p.name+" /"+p.name) {
 			t.Errorf("%s copies %v", p.name, s.all(of, "COPY"))
 		}
@@ -210,7 +213,7 @@ func TestImagesExposeThePortsOfTheCode(t *testing.T) {
 func TestComposeBuildsStagesOfTheDockerfile(t *testing.T) {
 	t.Parallel()
 	of := stages(t)
-	arguments := strings.Join(of["build"].all(of, "ARG"), " ")
+	arguments := strings.Join(of["build"].all(of, "ARG"), " ") + " GO_IMAGE="
 	eachComposeServer(t, compose(t), func(s types.ServiceConfig, p program) {
 		if _, ok := of[s.Build.Target]; !ok || s.Build.Dockerfile != "Dockerfile" {
 			t.Errorf("%s builds %s of %s", s.Name, s.Build.Target, s.Build.Dockerfile)
@@ -226,10 +229,15 @@ func TestComposeBuildsStagesOfTheDockerfile(t *testing.T) {
 func TestGoOfTheImageIsThatOfTheModule(t *testing.T) {
 	t.Parallel()
 	module := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "go.mod"))
-	image := stages(t)["build"].from
-	if module == nil || !strings.HasPrefix(image, "golang:"+module[1]+"-") {
-		t.Errorf("image %s, go.mod wants %v", image, module)
+	image := regexp.MustCompile(`(?m)^ARG GO_IMAGE=(\S+)$`).FindStringSubmatch(read(t, "Dockerfile"))
+	if module == nil || image == nil || stages(t)["build"].from != "$GO_IMAGE" || !strings.HasPrefix(image[1], "golang:"+module[1]+"-") {
+		t.Fatalf("image %v, go.mod wants %v", image, module)
 	}
+	eachComposeServer(t, compose(t), func(s types.ServiceConfig, _ program) {
+		if got := s.Build.Args["GO_IMAGE"]; got == nil || *got != image[1] {
+			t.Errorf("%s is built with another image than %s", s.Name, image[1])
+		}
+	})
 }
 
 // sources are the packages of this module that the programs are made of.
