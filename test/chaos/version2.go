@@ -38,7 +38,7 @@ type session int
 const (
 	noSession session = iota
 	live              // it has to be good for a resume
-	doubtful          // it was logged out, but the answer did not come
+	doubtful          // it was logged out, and the answer did not come: it may end at any time
 	over              // it was logged out, and must not be good for anything
 )
 
@@ -55,6 +55,7 @@ type device2 struct {
 
 	mu      sync.Mutex // guards all below, and writes
 	session session
+	leaving bool // the user does, and sends no more
 	ws      *websocket.Conn
 	waiting []*request // without an answer, in order
 	refs    int
@@ -167,7 +168,6 @@ func (d *device2) login(ws *websocket.Conn) error {
 	case answer.Type != "resume_resp":
 		return errors.New(answer.Error)
 	}
-	d.setState(live)
 	d.entered(answer, &Socket{Asked: asked, Resumed: true, After: d.last})
 	return nil
 }
@@ -222,7 +222,7 @@ func (d *device2) setState(s session) {
 func (d *device2) open(ws *websocket.Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.ws, d.got, d.acked = ws, 0, 0
+	d.ws, d.leaving, d.got, d.acked = ws, false, 0, 0
 	d.waiting = slices.DeleteFunc(d.waiting, func(r *request) bool { return r.frame["nonce"] == nil })
 	for _, r := range d.waiting {
 		r.again = false
@@ -255,7 +255,10 @@ func (d *device2) goodbye(ctx context.Context, ws *websocket.Conn) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.session = doubtful
+	if d.ws != ws {
+		return // it has ended by itself
+	}
+	d.session, d.leaving = doubtful, true
 	d.write(map[string]string{"type": "logout", "ref": logoutRef})
 	time.AfterFunc(goodbyePatience, func() { ws.Close() })
 }
@@ -292,7 +295,7 @@ func (d *device2) ack() {
 func (d *device2) request(s *Send, frame map[string]any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.ws == nil || d.session != live || len(d.waiting) >= maxPending {
+	if d.ws == nil || d.leaving || len(d.waiting) >= maxPending {
 		return
 	}
 	d.refs++
