@@ -94,7 +94,7 @@ func (f *freezing) phase(ctx context.Context, p *progress, freezes bool) (found 
 	if err != nil {
 		return found, err
 	}
-	f.w.await(ctx, f.writers, (*user).quiet)
+	f.w.await(ctx, f.writers, "answered", (*user).quiet)
 	if err := f.bringBack(ctx); err != nil {
 		return found, err
 	}
@@ -137,29 +137,16 @@ func (f *freezing) traffic(ctx context.Context, o *options) (found phase, err er
 	stopChat()
 	stopHeavy()
 	// What chatters sent comes at once or never: readers are still frozen.
-	f.w.await(ctx, f.chatters, (*user).quiet)
-	f.w.awaitStreams(ctx, f.chatters)
+	f.w.await(ctx, f.chatters, "answered", (*user).quiet)
+	f.w.await(ctx, f.chatters, "delivered", func(u *user) bool { return u.outgoing.came.Load() >= u.outgoing.acked.Load() })
 	found.latency = rec.latency()
 	return found, ctx.Err()
 }
 
-// awaitStreams waits until what users were acknowledged has come, for so long as
-// drain would.
-func (w *world) awaitStreams(ctx context.Context, users []*user) {
-	until := time.Now().Add(w.opts.patience)
-	for _, u := range users {
-		for s := u.outgoing; s.came.Load() < s.acked.Load() && time.Now().Before(until) && ctx.Err() == nil; {
-			pause(ctx, 2*time.Millisecond)
-		}
-	}
-}
-
 // bringBack logs those readers in again from whom the gateway has parted.
 func (f *freezing) bringBack(ctx context.Context) error {
+	f.w.await(ctx, f.readers, "thawed", func(u *user) bool { return u.state.Load() == away || !u.behind() })
 	return f.w.each(ctx, f.readers, func(ctx context.Context, u *user) error {
-		for u.state.Load() != away && u.behind() && ctx.Err() == nil {
-			pause(ctx, 2*time.Millisecond)
-		}
 		if u.state.Load() != away {
 			return nil
 		}

@@ -69,6 +69,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	if err := measure(ctx, do, o, stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "loadtest:", err)
 		return 1

@@ -61,7 +61,7 @@ func (w *world) cutGateway(ctx context.Context, p *progress, gone []*user) error
 	if err := w.target.local.Kill(ctx, w.target.local.Gateways()[0].Name); err != nil {
 		return err
 	}
-	w.await(ctx, gone, func(u *user) bool { return u.state.Load() == away })
+	w.await(ctx, gone, "gone", func(u *user) bool { return u.state.Load() == away })
 	return nil
 }
 
@@ -77,7 +77,7 @@ func (w *world) writeToAbsent(ctx context.Context, gone []*user) {
 	for _, u := range writers {
 		u.send(w.opts.backlog, clock())
 	}
-	w.await(ctx, writers, (*user).quiet)
+	w.await(ctx, writers, "answered", (*user).quiet)
 }
 
 // comeBack lets all come back at once.
@@ -95,7 +95,7 @@ func (w *world) comeBack(ctx context.Context, p *progress, gone []*user) (*resul
 		return nil, err
 	}
 	back := time.Since(began)
-	w.await(ctx, gone, func(u *user) bool { return u.state.Load() == synced })
+	w.await(ctx, gone, "synced", func(u *user) bool { return u.state.Load() == synced })
 	w.drain(ctx)
 	r.duration = time.Since(began)
 	r.costs = costsOf(w.target, cpu, w.target.cpu(), r.duration, 0)

@@ -165,13 +165,18 @@ func (w *world) leave(ctx context.Context, users []*user) {
 		u.loose.Store(true)
 		u.cut()
 	}
-	w.await(ctx, users, func(u *user) bool { return u.state.Load() == away })
+	w.await(ctx, users, "gone", func(u *user) bool { return u.state.Load() == away })
 }
 
-// await waits until all users are as wanted.
-func (w *world) await(ctx context.Context, users []*user, wanted func(*user) bool) {
+// await waits until all users are as wanted, for as long as the patience lasts.
+func (w *world) await(ctx context.Context, users []*user, what string, wanted func(*user) bool) {
+	until := time.Now().Add(w.opts.patience)
 	for _, u := range users {
 		for !wanted(u) && ctx.Err() == nil {
+			if time.Now().After(until) {
+				w.note(fmt.Sprintf("user %d: not %s in time", u.n, what))
+				return
+			}
 			pause(ctx, 2*time.Millisecond)
 		}
 	}
@@ -196,10 +201,13 @@ func (u *user) comeBack(ctx context.Context, addresses []string) (failed int, er
 	}
 }
 
-// drain waits until everything that was sent is answered and has come.
+// drain waits until everything that was sent is answered and has come, for as long
+// as the patience lasts. A run that is interrupted is judged too, so it waits then
+// as well.
 func (w *world) drain(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
 	deadline := time.Now().Add(w.opts.patience)
-	for time.Now().Before(deadline) && ctx.Err() == nil {
+	for time.Now().Before(deadline) {
 		if !slices.ContainsFunc(w.allStreams(), func(s *stream) bool { return !s.settled() }) {
 			return
 		}
