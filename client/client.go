@@ -27,11 +27,10 @@ type Client struct {
 	stats     counters
 
 	// Owned by Run's goroutine, which also reads the connections.
-	track     track
-	failures  backoff
-	turn      int  // of the URLs
-	created   bool // the account is there, as far as we know
-	uncertain bool // it may be there: create_acc was sent and not answered
+	track    track
+	failures backoff
+	turn     int  // of the URLs
+	created  bool // the account is there
 
 	mu    sync.Mutex // guards all below
 	id    int        // 0 before the first login
@@ -54,7 +53,7 @@ func New(cfg Config) (*Client, error) {
 		ready:   make(chan struct{}),
 		handled: make(chan struct{}),
 		token:   cfg.State.Token,
-		created: !cfg.Create,
+		created: !cfg.Create || cfg.State != (State{}),
 	}
 	c.closing, c.close = context.WithCancel(context.Background())
 	if cfg.State.Epoch != "" {

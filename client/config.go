@@ -38,7 +38,7 @@ type Config struct {
 	Version int
 
 	Username, Pin string
-	// Create makes the account, with Username and Pin, before the first login.
+	// Create makes the account, unless there is one with this Username and Pin.
 	Create bool
 	// State is where an earlier Client was: version 2 goes on from there. With its
 	// token the pin is needed only when the session is over, because its time is or
@@ -132,8 +132,6 @@ func (c *Config) completeIdentity() error {
 	case c.Username != "" && c.Pin != "" && !c.Create:
 	case c.Create && (c.Username == "" || c.Pin == ""):
 		return errors.New("an account needs a Username and a Pin")
-	case c.Create && c.State != (State{}):
-		return errors.New("a new account has no State to go on from")
 	case !c.Create && c.State.Token == "":
 		return errors.New("needs a Username and a Pin, or a State with a token")
 	}

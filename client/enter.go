@@ -47,23 +47,22 @@ func (s *session) resume(token string) error {
 	return s.entered(f)
 }
 
-// enterByPin logs in, or makes the account. One that may have been made before,
-// since the answer was lost, is taken for ours if the pin fits.
+// enterByPin logs in, or makes the account. One that is there already is ours if the
+// pin fits: it was made by an earlier run, or by a request whose answer was lost.
 func (s *session) enterByPin() (*frame, error) {
 	c := s.c
 	if c.created {
 		return s.credentials("login")
 	}
 	f, err := s.credentials("create_acc")
-	if errors.Is(err, ErrUsernameTaken) && c.uncertain {
-		if f, second := s.credentials("login"); !errors.Is(second, ErrAccNotFound) {
-			c.created = c.created || second == nil
-			return f, second
+	if errors.Is(err, ErrUsernameTaken) {
+		f2, err2 := s.credentials("login")
+		if errors.Is(err2, ErrAccNotFound) {
+			return nil, err // it is somebody else's
 		}
-		return nil, err
+		f, err = f2, err2
 	}
 	c.created = err == nil
-	c.uncertain = c.uncertain || err != nil && !errorIsAnswer(err)
 	return f, err
 }
 

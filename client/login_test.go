@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -115,6 +116,10 @@ func TestARefusedFirstLoginIsTheEnd(t *testing.T) {
 				b := play(t, func(c *client.Config) { c.Create = true }, func(p *peer) {
 					p.expect(`{"type":"create_acc","ref":1,"username":"bob","pin":"1234"}`)
 					p.send(`{"type":"error","error":"no","code":"%s","ref":1}`, code)
+					if code == client.ErrUsernameTaken {
+						p.expect(`{"type":"login","ref":2,"username":"bob","pin":"1234"}`)
+						p.send(`{"type":"error","error":"no","code":"acc_not_found","ref":2}`)
+					}
 					p.goodbye()
 				})
 				if err := b.ends(); !errors.Is(err, code) {
@@ -174,40 +179,47 @@ func TestItMakesTheAccountOnce(t *testing.T) {
 	})
 }
 
-func TestAnAccountWhoseAnswerWasLostIsTakenForOursIfThePinFits(t *testing.T) {
+func TestAnAccountThatIsThereIsOursIfThePinFits(t *testing.T) {
 	t.Parallel()
-	taken := func(p *peer) {
-		p.expect(`{"type":"create_acc","ref":2,"username":"bob","pin":"1234"}`)
-		p.send(`{"type":"error","error":"username is taken","code":"username_taken","ref":2}`)
+	tests := map[string][]scene{
+		"of an earlier run": nil,
+		"whose answer was lost": {func(p *peer) {
+			p.expect(`{"type":"create_acc","ref":1,"username":"bob","pin":"1234"}`)
+		}},
 	}
-	lost := func(p *peer) { p.expect(`{"type":"create_acc","ref":1,"username":"bob","pin":"1234"}`) }
+	for name, scenes := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				ref := len(scenes) + 1
+				b := play(t, func(c *client.Config) { c.Create = true }, append(scenes, func(p *peer) {
+					p.expect(fmt.Sprintf(`{"type":"create_acc","ref":%d,"username":"bob","pin":"1234"}`, ref))
+					p.send(`{"type":"error","error":"username is taken","code":"username_taken","ref":%d}`, ref)
+					p.login(ref+1, 0)
+					p.synced(0)
+				}, func(p *peer) {
+					p.resume(ref+2, ref+1, 0, "e")
+					p.synced(0)
+					p.goodbye()
+				})...)
+				b.hears("synced 0", "synced 0")
+			})
+		})
+	}
+}
 
-	t.Run("fits", func(t *testing.T) {
-		bubble(t, func(t *testing.T) {
-			b := play(t, func(c *client.Config) { c.Create = true }, lost, func(p *peer) {
-				taken(p)
-				p.login(3, 0)
-				p.synced(0)
-			}, func(p *peer) {
-				p.resume(4, 3, 0, "e")
-				p.synced(0)
-				p.goodbye()
-			})
-			b.hears("synced 0", "synced 0")
+func TestAStateMeansThatTheAccountIsThere(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := play(t, func(c *client.Config) {
+			c.Create, c.State = true, client.State{Since: 5, Epoch: "e"}
+		}, func(p *peer) {
+			p.login(1, 9)
+			p.goodbye()
+		}, func(p *peer) {
+			p.resume(2, 1, 5, "e")
+			p.synced(5)
+			p.goodbye()
 		})
-	})
-	t.Run("does not", func(t *testing.T) {
-		bubble(t, func(t *testing.T) {
-			b := play(t, func(c *client.Config) { c.Create = true }, lost, func(p *peer) {
-				taken(p)
-				p.expect(`{"type":"login","ref":3,"username":"bob","pin":"1234"}`)
-				p.send(`{"type":"error","error":"acc not found","code":"acc_not_found","ref":3}`)
-				p.goodbye()
-			})
-			if err := b.ends(); !errors.Is(err, client.ErrUsernameTaken) {
-				t.Errorf("got %v", err)
-			}
-		})
+		b.hears("synced 5")
 	})
 }
 
@@ -309,18 +321,17 @@ func TestConfigIsChecked(t *testing.T) {
 	urls := []string{"ws://a/"}
 	state := client.State{Token: "t", Epoch: "e"}
 	wrong := map[string]client.Config{
-		"nowhere":                   {Username: "bob", Pin: "1234"},
-		"no URL":                    {URLs: []string{"::"}, Username: "bob", Pin: "1234"},
-		"no WebSocket":              {URLs: []string{"ftp://a/"}, Username: "bob", Pin: "1234"},
-		"no host":                   {URLs: []string{"ws:///"}, Username: "bob", Pin: "1234"},
-		"a password in the URL":     {URLs: []string{"ws://a:b@c/"}, Username: "bob", Pin: "1234"},
-		"nobody":                    {URLs: urls},
-		"no pin":                    {URLs: urls, Username: "bob"},
-		"an account without a pin":  {URLs: urls, Username: "bob", Create: true, State: state},
-		"a new account with a past": {URLs: urls, Username: "bob", Pin: "1234", Create: true, State: state},
-		"version 3":                 {URLs: urls, Username: "bob", Pin: "1234", Version: 3},
-		"version 1 with a state":    {URLs: urls, Username: "bob", Pin: "1234", Version: 1, State: state},
-		"a negative queue":          {URLs: urls, Username: "bob", Pin: "1234", EventQueue: -1},
+		"nowhere":                  {Username: "bob", Pin: "1234"},
+		"no URL":                   {URLs: []string{"::"}, Username: "bob", Pin: "1234"},
+		"no WebSocket":             {URLs: []string{"ftp://a/"}, Username: "bob", Pin: "1234"},
+		"no host":                  {URLs: []string{"ws:///"}, Username: "bob", Pin: "1234"},
+		"a password in the URL":    {URLs: []string{"ws://a:b@c/"}, Username: "bob", Pin: "1234"},
+		"nobody":                   {URLs: urls},
+		"no pin":                   {URLs: urls, Username: "bob"},
+		"an account without a pin": {URLs: urls, Username: "bob", Create: true, State: state},
+		"version 3":                {URLs: urls, Username: "bob", Pin: "1234", Version: 3},
+		"version 1 with a state":   {URLs: urls, Username: "bob", Pin: "1234", Version: 1, State: state},
+		"a negative queue":         {URLs: urls, Username: "bob", Pin: "1234", EventQueue: -1},
 	}
 	for name, cfg := range wrong {
 		if _, err := client.New(cfg); err == nil {
