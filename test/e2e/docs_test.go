@@ -71,7 +71,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	t.Parallel()
 	d := deployment(t)
 
-	create(t, d.URL(), "metrics") // the HTTP metrics begin with the first request
+	join(t, d.URL(), 2, "metrics") // the HTTP metrics begin with the first request
 	for _, s := range d.Services() {
 		if s.Kind != "gateway" {
 			get(t, s.PublicURL+"/get_user")

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"pymessage/client"
 	"pymessage/internal/local"
 )
 
@@ -50,7 +52,7 @@ func TestTheLossOfAStoreUnreadiesNobody(t *testing.T) {
 	t.Parallel()
 	d := ownDeployment(t, local.Options{Durable: true, Env: map[string][]string{"gateway": {"PROBE_INTERVAL=1s"}}})
 	one, two := pair(d)
-	alice, bob := create(t, one, "alice"), create(t, two, "bob")
+	alice, bob := join(t, one, 1, "alice"), join(t, two, 1, "bob")
 	gateway := d.Gateways()[0]
 
 	broken := func() bool { _, body := get(t, gateway.OpsURL+"/readyz"); return strings.Contains(body, `"rings":`) }
@@ -59,14 +61,13 @@ func TestTheLossOfAStoreUnreadiesNobody(t *testing.T) {
 	}
 	eventually(t, "the gateway tells that rings do not come through", broken)
 	allReady(t, d)
-	alice.message(bob.id, "without Redis")
-	alice.expect(sent)
-	bob.expectMessage(alice.id, "without Redis")
+	alice.says(bob.id, "without Redis")
+	bob.hears(alice.id, "without Redis")
 	if err := d.Kill(t.Context(), "postgres"); err != nil {
 		t.Fatal(err)
 	}
-	alice.message(bob.id, "without Postgres")
-	alice.expectError("failed to send message") // after SEND_TIMEOUT; meanwhile each probe has failed several times
+	_, err := alice.Send(within(t), bob.id, "without Postgres")
+	alice.isRefused(err, client.ErrSendFailed) // after SEND_TIMEOUT; meanwhile each probe has failed several times
 	allReady(t, d)
 	for _, store := range []string{"postgres", "redis"} {
 		if err := d.Start(t.Context(), store); err != nil {
@@ -74,9 +75,19 @@ func TestTheLossOfAStoreUnreadiesNobody(t *testing.T) {
 		}
 	}
 	eventually(t, "rings come through again", func() bool { return !broken() })
-	alice.message(bob.id, "all is well")
-	alice.expect(sent)
+	alice.says(bob.id, "all is well")
 	allReady(t, d)
+}
+
+// eventually asks until the answer is yes. What it waits for has no event of its own.
+func eventually(t *testing.T, what string, ask func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ask(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("never came to pass: %s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func allReady(t *testing.T, d *local.Deployment) {
@@ -117,18 +128,18 @@ func TestPinsAreHashedAndNeverLogged(t *testing.T) {
 	d := deployment(t)
 	one, two := pair(d)
 
-	const pin, wrong = "9182736450918273", "5647382910564738"
+	const right, wrong = "9182736450918273", "5647382910564738"
 	c := dial(t, one)
 	name := uniqueName("secretive")
-	c.send(map[string]any{"type": "create_acc", "username": name, "pin": pin})
+	c.send(map[string]any{"type": "create_acc", "username": name, "pin": right})
 	c.readObject()
-	for _, given := range []string{pin, wrong} {
+	for _, given := range []string{right, wrong} {
 		c := dial(t, two)
 		c.send(map[string]any{"type": "login", "username": name, "pin": given})
 		c.readObject()
 	}
 	c = dial(t, two)
-	c.raw(`{"type":"create_acc","username":"ab","pin":"` + pin + `"}`)
+	c.raw(`{"type":"create_acc","username":"ab","pin":"` + right + `"}`)
 	c.expectError("failed to create account")
 	var hash string
 	query(t, d, `SELECT pin_hash FROM accounts.users WHERE username = $1`, []any{name}, &hash)
@@ -140,7 +151,7 @@ func TestPinsAreHashedAndNeverLogged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(log) == 0 || strings.Contains(string(log), pin) || strings.Contains(string(log), wrong) {
+		if len(log) == 0 || strings.Contains(string(log), right) || strings.Contains(string(log), wrong) {
 			t.Errorf("the log of %s is empty or has a pin in it", s.Name)
 		}
 	}

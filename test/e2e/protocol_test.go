@@ -8,131 +8,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gorilla/websocket"
-
-	"pymessage/internal/local"
+	"github.com/google/go-cmp/cmp"
 )
-
-// pair are the two gateways' URLs.
-func pair(d *local.Deployment) (one, two string) {
-	g := d.Gateways()
-	return g[0].PublicURL, g[1].PublicURL
-}
-
-func TestTwoPeopleOnTwoGatewaysBecomeFriendsAndChat(t *testing.T) {
-	t.Parallel()
-	one, two := pair(deployment(t))
-
-	alice, bob := create(t, one, "alice"), create(t, two, "bob")
-	alice.expectFriends()
-	alice.about("request_friend", bob.id)
-	alice.expect(requested)
-	bob.expect(fmt.Sprintf(`{"type":"friend_request","user":%d}`, alice.id))
-	bob.about("add_friend", alice.id)
-	bob.expect(added)
-	alice.expectFriends(bob)
-	bob.expectFriends(alice)
-	alice.message(bob.id, "hello <bob> & ☃ \U0001F600")
-	alice.expect(sent)
-	bob.expectMessage(alice.id, "hello <bob> & ☃ \U0001F600")
-	bob.raw(fmt.Sprintf(`{"type":"send_msg","recipient":"%d","content":"id as a string"}`, alice.id))
-	bob.expect(sent)
-	alice.expectMessage(bob.id, "id as a string")
-}
-
-func TestFriendRequestsObeyTheirRules(t *testing.T) {
-	t.Parallel()
-	one, two := pair(deployment(t))
-
-	alice, bob, carol := create(t, one, "alice"), create(t, two, "bob"), create(t, one, "carol")
-	failed := func(user int) string { return fmt.Sprintf("failed to send friend request to %d", user) }
-	none := func(user int) string { return fmt.Sprintf("no friend request from %d", user) }
-
-	alice.about("request_friend", alice.id)
-	alice.expectError(failed(alice.id))
-	alice.about("request_friend", 5)
-	alice.expectError(failed(5))
-	alice.about("request_friend", 123456789012)
-	alice.expectError(failed(123456789012))
-	alice.about("add_friend", bob.id)
-	alice.expectError(none(bob.id))
-	alice.about("deny_friend", bob.id)
-	alice.expectError(none(bob.id))
-
-	alice.about("request_friend", bob.id)
-	alice.expect(requested)
-	bob.expect(fmt.Sprintf(`{"type":"friend_request","user":%d}`, alice.id))
-	alice.about("request_friend", bob.id) // doubled: one request
-	alice.expect(requested)
-	alice.about("add_friend", bob.id) // one's own cannot be accepted
-	alice.expectError(none(bob.id))
-	bob.about("deny_friend", alice.id)
-	bob.expect(denied)
-	bob.about("add_friend", alice.id)
-	bob.expectError(none(alice.id))
-	alice.about("request_friend", bob.id) // denied: may be sent again
-	alice.expect(requested)
-	bob.expect(fmt.Sprintf(`{"type":"friend_request","user":%d}`, alice.id))
-	bob.about("add_friend", alice.id)
-	bob.expect(added)
-	alice.about("request_friend", bob.id) // friends already
-	alice.expectError(failed(bob.id))
-
-	alice.about("request_friend", carol.id) // two that cross
-	alice.expect(requested)
-	carol.expect(fmt.Sprintf(`{"type":"friend_request","user":%d}`, alice.id))
-	carol.about("request_friend", alice.id)
-	carol.expect(requested)
-	alice.expectFriends(bob, carol)
-	carol.expectFriends(alice)
-}
-
-func TestAFriendRequestReachesAnOfflineUserAndComesAgainUntilAnswered(t *testing.T) {
-	t.Parallel()
-	one, two := pair(deployment(t))
-
-	alice, bob := create(t, one, "alice"), create(t, two, "bob")
-	bob.ws.Close()
-	alice.about("request_friend", bob.id)
-	alice.expect(requested)
-	for range 3 { // whether confirmed as delivered or not
-		bob = bob.again(two)
-		bob.expect(fmt.Sprintf(`{"type":"friend_request","user":%d}`, alice.id))
-		bob.expectFriends()
-		bob.ws.Close()
-	}
-	bob = bob.again(one)
-	bob.expect(fmt.Sprintf(`{"type":"friend_request","user":%d}`, alice.id))
-	bob.about("add_friend", alice.id)
-	bob.expect(added)
-	bob.expectFriends(alice)
-}
-
-func TestAMessageToWhoIsNotConnectedIsRefusedAndNotKept(t *testing.T) {
-	t.Parallel()
-	one, two := pair(deployment(t))
-
-	alice, bob := create(t, one, "alice"), create(t, two, "bob")
-	for _, nobody := range []int{5, 9999999, 100000000, 999999999999999999} {
-		alice.message(nobody, "hello?")
-		alice.expectError(fmt.Sprintf("%d is not connected to the network", nobody))
-	}
-	bob.ws.Close()
-	eventually(t, "bob counts as gone", func() bool {
-		alice.message(bob.id, "gone?")
-		return alice.read() != sent
-	})
-	alice.message(bob.id, "not kept")
-	alice.expectError(fmt.Sprintf("%d is not connected to the network", bob.id))
-	bob = bob.again(one)
-	alice.message(bob.id, "last")
-	alice.expect(sent)
-	for frame := bob.read(); frame != messageFrame(alice.id, "last"); frame = bob.read() {
-		if frame != messageFrame(alice.id, "gone?") { // those were acknowledged
-			t.Fatalf("got %s", frame)
-		}
-	}
-}
 
 func TestFiveHundredMessagesWithoutWaitingComeInOrder(t *testing.T) {
 	t.Parallel()
@@ -146,44 +23,7 @@ func TestFiveHundredMessagesWithoutWaitingComeInOrder(t *testing.T) {
 		alice.expect(sent)
 	}
 	for i := range 500 {
-		bob.expectMessage(alice.id, fmt.Sprint(i))
-	}
-}
-
-func TestOfTwelveWhoWantOneNameOneWins(t *testing.T) {
-	t.Parallel()
-	one, two := pair(deployment(t))
-
-	name := uniqueName("wanted")
-	clients := make([]*client, 12)
-	for i := range clients {
-		clients[i] = dial(t, []string{one, two}[i%2])
-	}
-	answers := make([]string, len(clients))
-	var all sync.WaitGroup
-	begin := make(chan struct{})
-	for i, c := range clients {
-		all.Go(func() {
-			<-begin
-			frame := `{"type":"create_acc","username":"` + name + `","pin":"1234"}`
-			if err := c.ws.WriteMessage(websocket.TextMessage, []byte(frame)); err == nil {
-				answers[i], _ = c.tryRead()
-			}
-		})
-	}
-	close(begin)
-	all.Wait()
-	won, taken := 0, 0
-	for _, answer := range answers {
-		switch {
-		case strings.HasPrefix(answer, `{"type":"create_acc_resp","id":`):
-			won++
-		case answer == `{"type":"error","error":"username is taken"}`:
-			taken++
-		}
-	}
-	if won != 1 || taken != 11 {
-		t.Fatalf("%d won and %d were told that it is taken: %q", won, taken, answers)
+		bob.expectMessages(alice.id, fmt.Sprint(i))
 	}
 }
 
@@ -191,9 +31,7 @@ func TestContentThatTheStoreRefusesFailsNoNeighbour(t *testing.T) {
 	t.Parallel()
 	one, two := pair(deployment(t))
 
-	bob := create(t, two, "bob")
-	bad := create(t, one, "bad")
-	good := []*client{create(t, one, "good"), create(t, one, "good"), create(t, one, "good"), create(t, one, "good")}
+	bob, bad := join(t, two, 1, "bob"), create(t, one, "bad")
 	const rounds = 100
 	var senders sync.WaitGroup
 	senders.Go(func() {
@@ -206,10 +44,17 @@ func TestContentThatTheStoreRefusesFailsNoNeighbour(t *testing.T) {
 			bad.message(bob.id, "fine")
 		}
 	})
-	for _, c := range good {
+	got, want := map[string]int{}, map[string]int{fmt.Sprint(bad.id, " fine"): rounds}
+	for i := range 4 {
+		good := join(t, one, 1+i%2, "good")
+		for n := range rounds {
+			want[fmt.Sprint(good.id, " ", n)] = 1
+		}
 		senders.Go(func() {
-			for i := range rounds {
-				c.message(bob.id, fmt.Sprint(i))
+			for n := range rounds {
+				if _, err := good.Send(within(t), bob.id, fmt.Sprint(n)); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}
@@ -222,24 +67,12 @@ func TestContentThatTheStoreRefusesFailsNoNeighbour(t *testing.T) {
 		}[i%3])
 		bad.expect(sent)
 	}
-	for _, c := range good {
-		for range rounds {
-			c.expect(sent)
-		}
-	}
-	got := map[string]int{}
 	for range rounds * 5 {
-		got[bob.read()]++
+		ev := bob.next()
+		got[fmt.Sprint(ev.Peer, " ", ev.Content)]++
 	}
-	if got[messageFrame(bad.id, "fine")] != rounds {
-		t.Errorf("%d of the bad one's good messages came", got[messageFrame(bad.id, "fine")])
-	}
-	for _, c := range good {
-		for i := range rounds {
-			if got[messageFrame(c.id, fmt.Sprint(i))] != 1 {
-				t.Fatalf("message %d of %d came %d times", i, c.id, got[messageFrame(c.id, fmt.Sprint(i))])
-			}
-		}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -272,7 +105,7 @@ func TestUsersAreFoundByIDThroughTheFrontDoor(t *testing.T) {
 	t.Parallel()
 	d := deployment(t)
 
-	alice := create(t, d.URL(), "alice")
+	alice := join(t, d.URL(), 1, "alice")
 	tests := []struct {
 		query  string
 		status int
@@ -295,25 +128,4 @@ func TestUsersAreFoundByIDThroughTheFrontDoor(t *testing.T) {
 			t.Errorf("%s: %d %s", tt.query, resp.StatusCode, body)
 		}
 	}
-}
-
-func TestOnlyFriendsMayWriteUnderThatPolicy(t *testing.T) {
-	t.Parallel()
-	d := ownDeployment(t, local.Options{Env: map[string][]string{"social": {"MESSAGE_POLICY=friends"}}})
-	one, two := pair(d)
-
-	alice, bob := create(t, one, "alice"), create(t, two, "bob")
-	alice.message(bob.id, "hi")
-	alice.expectError(fmt.Sprintf("%d is not your friend", bob.id))
-	alice.about("request_friend", bob.id)
-	alice.expect(requested)
-	bob.expect(fmt.Sprintf(`{"type":"friend_request","user":%d}`, alice.id))
-	bob.about("add_friend", alice.id)
-	bob.expect(added)
-	alice.message(bob.id, "hi, friend")
-	alice.expect(sent)
-	bob.expectMessage(alice.id, "hi, friend")
-	alice.message(alice.id, "a note to myself")
-	alice.expect(sent)
-	alice.expectMessage(alice.id, "a note to myself")
 }
