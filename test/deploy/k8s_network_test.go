@@ -72,6 +72,60 @@ func TestPodsCanConnectWhereTheirSettingsLeadAndNowhereElse(t *testing.T) {
 	})
 }
 
+func TestPodsMayConnectToWhatTheirSettingsLeadTo(t *testing.T) {
+	t.Parallel()
+	eachRendering(t, func(t *testing.T, r *rendering) {
+		needed := r.needed(t)
+		for _, c := range r.servers() {
+			if !r.letsOut(t, c.workload, nil, "53") {
+				t.Errorf("%s cannot ask for names", c.where)
+			}
+			for setting, u := range addresses(t, c.where, r.environment(t, c)) {
+				if _, _, ours := internalPort(t, setting); !ours && !r.letsOut(t, c.workload, nil, u.Port()) {
+					t.Errorf("%s cannot connect to %s, port %s", c.where, setting, u.Port())
+				}
+			}
+			for _, to := range r.servers() {
+				for port := range containerPorts(to.Container) {
+					want := needed[connection{c.workload.name, to.workload.name, port}]
+					if got := r.letsOut(t, c.workload, to.workload.template.Labels, port); got != want {
+						t.Errorf("%s to port %s of %s: let out %v, needed %v", c.where, port, to.where, got, want)
+					}
+				}
+			}
+		}
+		for _, w := range r.workloads {
+			if r.letsOut(t, w, nil, "443") {
+				t.Errorf("%s may connect anywhere", w.name)
+			}
+		}
+	})
+}
+
+// letsOut says whether the policies let the pods of a workload connect to a port: of
+// the pods with these labels, or where these are nil anywhere.
+func (r *rendering) letsOut(t *testing.T, from workload, to map[string]string, port string) bool {
+	t.Helper()
+	selected := false
+	for _, p := range all[*networkingv1.NetworkPolicy](r) {
+		if !matches(t, &p.Spec.PodSelector, from.template.Labels) || !slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) {
+			continue
+		}
+		selected = true
+		for _, rule := range p.Spec.Egress {
+			hasPort := slices.ContainsFunc(rule.Ports, func(p networkingv1.NetworkPolicyPort) bool { return p.Port.String() == port })
+			anywhere := len(rule.To) == 0 && to == nil
+			there := to != nil && slices.ContainsFunc(rule.To, func(p networkingv1.NetworkPolicyPeer) bool {
+				return p.PodSelector != nil && matches(t, p.PodSelector, to)
+			})
+			if hasPort && (anywhere || there) {
+				return true
+			}
+		}
+	}
+	return !selected
+}
+
 func TestPublicPortsAndMetricsAreReachedFromOutside(t *testing.T) {
 	t.Parallel()
 	proxy, monitoring := namespace("haproxy-controller"), namespace("monitoring")

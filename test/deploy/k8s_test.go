@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -25,8 +26,12 @@ const manifests = root + "/deploy/k8s"
 // rendering is what kustomize makes of one folder.
 type rendering struct {
 	name      string
+	text      []byte
 	objects   []runtime.Object
 	workloads []workload
+
+	monitors []serviceMonitor
+	rules    []prometheusRule
 }
 
 // workload is anything that makes pods.
@@ -63,11 +68,18 @@ func render(t *testing.T, folder string) *rendering {
 		t.Fatalf("kustomize %s: %v", folder, err)
 	}
 	r := &rendering{name: filepath.Base(folder)}
+	if r.text, err = resources.AsYaml(); err != nil {
+		t.Fatal(err)
+	}
 	decoder := strictDecoder(t)
 	for _, resource := range resources.Resources() {
 		text, err := resource.AsYAML()
 		if err != nil {
 			t.Fatal(err)
+		}
+		if resource.GetGvk().Group == monitoringGroup {
+			r.addMonitoring(t, resource.GetKind(), text)
+			continue
 		}
 		object, _, err := decoder.Decode(text, nil, nil)
 		if err != nil {
@@ -75,7 +87,27 @@ func render(t *testing.T, folder string) *rendering {
 		}
 		r.add(object)
 	}
+	r.scale()
 	return r
+}
+
+// scale fills in the replicas that autoscalers decide: the fewest.
+func (r *rendering) scale() {
+	for _, hpa := range all[*autoscalingv2.HorizontalPodAutoscaler](r) {
+		for i, w := range r.workloads {
+			if w.name == "deployment "+hpa.Spec.ScaleTargetRef.Name && w.replicas == 0 && hpa.Spec.MinReplicas != nil {
+				r.workloads[i].replicas = int(*hpa.Spec.MinReplicas)
+			}
+		}
+	}
+}
+
+// replicas is 0 where it is not said.
+func replicas(n *int32) int {
+	if n == nil {
+		return 0
+	}
+	return int(*n)
 }
 
 // strictDecoder refuses fields that the Kubernetes types do not have, doubled ones,
@@ -84,7 +116,7 @@ func strictDecoder(t *testing.T) runtime.Decoder {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme,
+		appsv1.AddToScheme, autoscalingv2.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
@@ -97,9 +129,9 @@ func (r *rendering) add(object runtime.Object) {
 	r.objects = append(r.objects, object)
 	switch o := object.(type) {
 	case *appsv1.Deployment:
-		r.workloads = append(r.workloads, workload{"deployment " + o.Name, o.ObjectMeta, o.Spec.Selector, o.Spec.Template, int(*o.Spec.Replicas)})
+		r.workloads = append(r.workloads, workload{"deployment " + o.Name, o.ObjectMeta, o.Spec.Selector, o.Spec.Template, replicas(o.Spec.Replicas)})
 	case *appsv1.StatefulSet:
-		r.workloads = append(r.workloads, workload{"stateful set " + o.Name, o.ObjectMeta, o.Spec.Selector, o.Spec.Template, int(*o.Spec.Replicas)})
+		r.workloads = append(r.workloads, workload{"stateful set " + o.Name, o.ObjectMeta, o.Spec.Selector, o.Spec.Template, replicas(o.Spec.Replicas)})
 	}
 }
 
