@@ -65,6 +65,8 @@ func TestScenarios(t *testing.T) {
 		{"chat -users 8 -version 2 -duration 500ms -warmup 100ms -size 4096 -window 16", nil},
 		{"paced -users 10 -rate 100 -version mixed -duration 1s -warmup 100ms", nil},
 		{"fanin -users 10 -version mixed -duration 500ms -warmup 0s", nil},
+		{"chat -users 4 -prefix again -duration 100ms -warmup 0s", nil},
+		{"chat -users 4 -prefix again -duration 100ms -warmup 0s ", nil},
 		{"idle -users 40 -version mixed -duration 500ms -warmup 0s", []string{"memory of a socket at rest", "logged in"}},
 		{"storm -users 40 -version 1 -pins cheap", []string{"back and caught up"}},
 		{"storm -users 40 -version 2 -backlog 3", []string{"back and caught up"}},
@@ -155,6 +157,24 @@ func httptestRelay(t *testing.T, r *relay) (address string) {
 	return "ws" + strings.TrimPrefix(server.URL, "http") + "/"
 }
 
+// TestMessagesOfARunBefore are not confirmed yet and come again to its users.
+func TestMessagesOfARunBefore(t *testing.T) {
+	t.Parallel()
+	u := &user{w: newWorld(&target{}, &options{}, 0), version: 2}
+	u.incoming = map[int64]*stream{12345678: {}}
+	content := make([]byte, leastSize)
+	stamped{run: u.w.run + 1, number: 5}.write(content)
+	r := received{sender: 12345678, content: content, seq: 3}
+	if err := u.message(&socket{}, r); err != nil || u.incoming[12345678].highest != 0 || u.last != 3 {
+		t.Errorf("got %v, %+v, last %d", err, u.incoming[12345678], u.last)
+	}
+	stamped{run: u.w.run, number: 1}.write(content)
+	r.seq = 4
+	if err := u.message(&socket{}, r); err != nil || u.incoming[12345678].highest != 1 || u.last != 4 {
+		t.Errorf("got %v, %+v, last %d", err, u.incoming[12345678], u.last)
+	}
+}
+
 // TestRunFailsWhenAPromiseIsBroken meddles with what one user gets.
 func TestRunFailsWhenAPromiseIsBroken(t *testing.T) {
 	t.Parallel()
@@ -227,8 +247,8 @@ func meddler(meddle func(n int, kept, event []byte) [][]byte) func(*peer, []byte
 func TestOptionsThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{
-		"chat more", "chat -users 3", "chat -users 0", "chat -size 23", "chat -size 4097", "chat -window 0", "chat -window 257",
-		"chat -version 3", "chat -parallel 0", "chat -duration -1s", "storm -login resume", "storm -login token",
+		"chat more", "chat -users 3", "chat -users 0", "chat -size 27", "chat -size 4097", "chat -window 0", "chat -window 257",
+		"chat -version 3", "chat -parallel 0", "chat -duration -1s", "chat -duration 0s", "paced -rate 0", "storm -login resume", "storm -login token",
 		"storm -cut cable", "storm -pins dear", "freeze -frozen 0", "freeze -rounds 0",
 	} {
 		words := strings.Fields(args)

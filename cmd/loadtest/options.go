@@ -55,7 +55,8 @@ type usual struct {
 }
 
 var usuals = map[string]usual{
-	"":      {1000, 2000, 3 * time.Second, 15 * time.Second, 64},
+	"chat":  {1000, 0, 3 * time.Second, 15 * time.Second, 64},
+	"paced": {1000, 2000, 3 * time.Second, 15 * time.Second, 64},
 	"idle":  {2000, 0, 3 * time.Second, 30 * time.Second, 64},
 	"storm": {2000, 0, 0, 0, 500},
 	"fanin": {100, 0, 3 * time.Second, 15 * time.Second, 64},
@@ -67,10 +68,7 @@ func readOptions(scenario string, args []string, stderr io.Writer) (*options, er
 	o := &options{scenario: scenario}
 	f := flag.NewFlagSet("loadtest "+scenario, flag.ContinueOnError)
 	f.SetOutput(stderr)
-	usual, ok := usuals[scenario]
-	if !ok {
-		usual = usuals[""]
-	}
+	usual := usuals[scenario]
 	f.IntVar(&o.users, "users", usual.users, "how many users")
 	f.IntVar(&o.size, "size", 64, "bytes of content of a message")
 	f.IntVar(&o.window, "window", 4, "messages without an answer that each user keeps (closed loop)")
@@ -117,6 +115,8 @@ func (o *options) check(rest []string) error {
 		return errors.New("-window must be from 1 to 256")
 	case o.rate < 0 || o.duration < 0 || o.warmup < 0 || o.parallel < 1 || o.gateways < 1 || o.backlog < 0 || o.heavy <= 0:
 		return errors.New("-rate, -duration, -parallel, -gateways and -heavy must be positive")
+	case o.rate == 0 && usuals[o.scenario].rate > 0, o.duration == 0 && usuals[o.scenario].duration > 0:
+		return errors.New("-rate and -duration must be positive")
 	case o.frozen < 1 || o.rounds < 1:
 		return errors.New("-frozen and -rounds must be positive")
 	case o.version != "1" && o.version != "2" && o.version != "mixed":

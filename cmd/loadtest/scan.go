@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"strconv"
 )
@@ -126,18 +127,24 @@ func number(b []byte) int64 {
 	return n
 }
 
-// The content of a message: its number among those of its sender to its recipient,
-// and the clock at its sending, both in hexadecimal digits; then filling.
+// stamped is the head of a content, in hexadecimal digits; filling follows.
+type stamped struct {
+	run    uint16 // names the run: what an earlier one left behind is none of our business
+	number uint32 // among the messages of a stream
+	at     int64  // clock at the sending
+}
+
 const (
+	runDigits    = 4
 	numberDigits = 8
 	clockDigits  = 16
-	leastSize    = numberDigits + clockDigits
+	leastSize    = runDigits + numberDigits + clockDigits
 )
 
-// stamp writes the head of a content.
-func stamp(content []byte, number uint32, at int64) {
-	putHex(content[:numberDigits], uint64(number))
-	putHex(content[numberDigits:leastSize], uint64(at))
+func (s stamped) write(content []byte) {
+	putHex(content[:runDigits], uint64(s.run))
+	putHex(content[runDigits:runDigits+numberDigits], uint64(s.number))
+	putHex(content[runDigits+numberDigits:leastSize], uint64(s.at))
 }
 
 func putHex(to []byte, n uint64) {
@@ -148,20 +155,17 @@ func putHex(to []byte, n uint64) {
 	}
 }
 
-// readStamp is the reverse of stamp.
-func readStamp(content []byte) (number uint32, at int64, ok bool) {
+// readStamp is the reverse of write.
+func readStamp(content []byte) (s stamped, ok bool) {
 	var raw [leastSize / 2]byte
 	if len(content) < leastSize {
-		return 0, 0, false
+		return s, false
 	}
 	if _, err := hex.Decode(raw[:], content[:leastSize]); err != nil {
-		return 0, 0, false
+		return s, false
 	}
-	for _, b := range raw[:4] {
-		number = number<<8 | uint32(b)
-	}
-	for _, b := range raw[4:] {
-		at = at<<8 | int64(b)
-	}
-	return number, at, true
+	s.run = binary.BigEndian.Uint16(raw[:])
+	s.number = binary.BigEndian.Uint32(raw[2:])
+	s.at = int64(binary.BigEndian.Uint64(raw[6:]))
+	return s, true
 }

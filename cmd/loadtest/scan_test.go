@@ -32,13 +32,13 @@ func TestScan(t *testing.T) {
 func TestStamp(t *testing.T) {
 	t.Parallel()
 	content := bytes.Repeat([]byte("x"), leastSize+3)
-	stamp(content, 0xfedcba98, 0x0123456789abcdef)
-	n, at, ok := readStamp(content)
-	if n != 0xfedcba98 || at != 0x0123456789abcdef || !ok || string(content[leastSize:]) != "xxx" {
-		t.Errorf("got %x %x %v %q", n, at, ok, content)
+	want := stamped{0x4321, 0xfedcba98, 0x0123456789abcdef}
+	want.write(content)
+	if got, ok := readStamp(content); got != want || !ok || string(content[leastSize:]) != "xxx" {
+		t.Errorf("got %+v %v %q", got, ok, content)
 	}
 	for _, bad := range []string{"", "0123", strings.Repeat("g", leastSize)} {
-		if _, _, ok := readStamp([]byte(bad)); ok {
+		if _, ok := readStamp([]byte(bad)); ok {
 			t.Errorf("%q was read", bad)
 		}
 	}
@@ -50,7 +50,8 @@ func TestTemplateIsARequest(t *testing.T) {
 		s := &stream{to: &user{id: 12345678}}
 		s.makeTemplate(size)
 		frame := append([]byte(nil), s.template...)
-		stamp(frame[s.stampAt:], 7, int64(time.Second))
+		want := stamped{1, 7, int64(time.Second)}
+		want.write(frame[s.stampAt:])
 		frame[1] &^= 0x80 // as a server's
 		op, payload, n, err := parseFrame(unmasked(frame))
 		if err != nil || op != opText || n != len(frame)-4 {
@@ -64,9 +65,9 @@ func TestTemplateIsARequest(t *testing.T) {
 		if err := json.Unmarshal(payload, &request); err != nil {
 			t.Fatalf("size %d: %v in %s", size, err, payload)
 		}
-		number, at, ok := readStamp([]byte(request.Content))
+		got, ok := readStamp([]byte(request.Content))
 		if request.Type != "send_msg" || request.Recipient != 12345678 || len(request.Content) != size ||
-			number != 7 || at != int64(time.Second) || !ok {
+			got != want || !ok {
 			t.Errorf("size %d: %+v", size, request)
 		}
 	}

@@ -30,7 +30,6 @@ type user struct {
 	incoming map[int64]*stream // by the sender's id
 	window   int               // sends that are kept without an answer; 0: sends when told to
 
-	came  atomic.Int64                  // events that were read
 	state atomic.Int32                  // what the socket has come to
 	gate  atomic.Pointer[chan struct{}] // frozen until it is closed
 	loose atomic.Bool                   // the socket may end
@@ -233,15 +232,18 @@ func (u *user) text(s *socket, payload []byte) error {
 
 // message checks a message that came.
 func (u *user) message(s *socket, r received) error {
-	n, sent, ok := readStamp(r.content)
+	m, ok := readStamp(r.content)
+	if ok && m.run != u.w.run { // of an earlier run, not confirmed then
+		u.last = max(u.last, r.seq)
+		return nil
+	}
 	from := u.incoming[r.sender]
 	if !ok || from == nil {
 		return fmt.Errorf("a message that nobody sent, from %d: %q", r.sender, r.content)
 	}
-	u.came.Add(1)
-	isNew := from.arrive(n, u.again)
+	isNew := from.arrive(m.number, u.again)
 	if isNew && u.timed {
-		u.w.recorder.Load().record(u.n, sent, s.readAt)
+		u.w.recorder.Load().record(u.n, m.at, s.readAt)
 	}
 	if u.version == 1 {
 		u.again = u.again && !isNew
@@ -279,7 +281,7 @@ func (u *user) put(at int64) {
 	s.sent++
 	start := len(u.out)
 	u.out = append(u.out, s.template...)
-	stamp(u.out[start+s.stampAt:], s.sent, at)
+	stamped{u.w.run, s.sent, at}.write(u.out[start+s.stampAt:])
 }
 
 // flush writes what is queued. It needs mu.

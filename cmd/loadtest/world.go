@@ -33,6 +33,7 @@ type world struct {
 	// static
 	target *target
 	opts   *options
+	run    uint16 // names it in contents
 	users  []*user
 
 	sending  atomic.Bool // closed loops go on
@@ -47,7 +48,7 @@ type world struct {
 
 // newWorld makes users, who do not exist yet.
 func newWorld(t *target, o *options, n int) *world {
-	w := &world{target: t, opts: o}
+	w := &world{target: t, opts: o, run: uint16(mrand.Uint32())}
 	prefix := o.prefix
 	if prefix == "" {
 		prefix = "load" + strings.ToLower(rand.Text()[:8])
@@ -69,12 +70,7 @@ func newWorld(t *target, o *options, n int) *world {
 func (w *world) note(fault string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, f := range w.faults {
-		if f == fault {
-			return
-		}
-	}
-	if len(w.faults) < mostFaults {
+	if len(w.faults) < mostFaults && !slices.Contains(w.faults, fault) {
 		w.faults = append(w.faults, fault)
 	}
 }
@@ -128,7 +124,8 @@ func (u *user) start() {
 	})
 }
 
-// connect makes a stream from one user to another, of messages of size bytes. Both have their ids by now.
+// connect makes a stream from one user to another, of messages of size bytes. Both
+// have their ids by now.
 func (w *world) connect(from, to *user, size int) *stream {
 	s := &stream{from: from, to: to}
 	s.makeTemplate(size)
