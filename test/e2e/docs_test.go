@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -95,5 +96,47 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	got := slices.Sorted(slices.Values(rows(t, "## Metrics")))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-code +docs):\n%s\nthe code says:\n%s", diff, strings.Join(want, "\n"))
+	}
+}
+
+// TestTheBotInTheReadmeWorks runs it as a reader would, with a name of its own.
+func TestTheBotInTheReadmeWorks(t *testing.T) {
+	t.Parallel()
+	d := deployment(t)
+
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\n```go\n")
+	program, _, _ := strings.Cut(rest, "\n```\n")
+	name := uniqueName("parrot")
+	program = strings.NewReplacer("ws://localhost:6969/", d.URL(), `"parrot"`, `"`+name+`"`).Replace(program)
+	source, bot := filepath.Join(t.TempDir(), "bot.go"), filepath.Join(t.TempDir(), "bot")
+	if err := os.WriteFile(source, []byte(program), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bot, source)
+	build.Dir = filepath.Join("..", "..")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for range 2 { // the second time there is an account
+		run := exec.CommandContext(t.Context(), bot)
+		if err := run.Start(); err != nil {
+			t.Fatal(err)
+		}
+		id := 0
+		eventually(t, "the bot has an account", func() bool {
+			query(t, d, `SELECT coalesce(max(id), 0) FROM accounts.users WHERE username = $1`, []any{name}, &id)
+			return id > 0
+		})
+		alice := join(t, d.URL(), 2, "alice")
+		alice.says(id, "Pieces of eight!")
+		alice.hears(id, "Pieces of eight!")
+		if err := run.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = run.Wait() // it was killed
 	}
 }
