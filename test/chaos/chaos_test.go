@@ -66,13 +66,14 @@ func TestChaos(t *testing.T) {
 	w.meet(ctx)
 	w.chat(ctx)
 	w.settle(ctx)
+	end := w.rec.now()
 	stored, err := inboxes(t.Context(), w.d.PostgresURL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	leave()
 	w.running.Wait()
-	w.judge(w.rec.finish(stored))
+	w.judge(w.rec.finish(stored, end))
 }
 
 // start starts the deployment, with a relay in front of social.

@@ -112,7 +112,7 @@ type History struct {
 	Strays   []Stray
 	Beats    clock
 	Inboxes  map[int]Inbox // by user; read when everything was over
-	End      Instant
+	End      Instant       // when everything should have come
 }
 
 // recorder writes a History. What it hands out is changed only through it.
@@ -257,10 +257,10 @@ func (r *recorder) change() <-chan struct{} {
 }
 
 // finish gives the history, once nobody writes it any more.
-func (r *recorder) finish(inboxes map[int]Inbox) History {
+func (r *recorder) finish(inboxes map[int]Inbox, end Instant) History {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.h.Inboxes, r.h.End = inboxes, time.Since(r.began)
+	r.h.Inboxes, r.h.End = inboxes, end
 	h := r.h
 	h.Windows = slices.Clone(h.Windows)
 	return h

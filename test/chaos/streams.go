@@ -32,11 +32,11 @@ func (c *check) checkStreams(user int) {
 		r.take(r.stream(got.Socket), got)
 	}
 	for _, s := range c.sockets[user] {
-		if s.Hidden {
+		if s.Hidden || s.Until > 0 && s.Until < c.End {
 			continue
 		}
 		next := r.nextAfter(r.stream(s.Number).last)
-		if s.Until == 0 && r.stream(s.Number).begun && next <= c.Inboxes[user].Head {
+		if r.stream(s.Number).begun && next <= c.Inboxes[user].Head {
 			r.found(RuleBehind, "user %d, socket %d, never got seq %d", user, s.Number, next)
 		}
 	}
