@@ -177,4 +177,7 @@ func (u *userC) do(ctx context.Context, s *Send, request func(c *client.Client) 
 
 func (u *userC) leave() (back func()) { return u.gate.leave() }
 
+// leaveOne does nothing: there is only one.
+func (u *userC) leaveOne() (back func()) { return func() {} }
+
 func (u *userC) pending() int { return int(u.inFlight.Load()) }

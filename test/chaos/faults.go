@@ -101,6 +101,9 @@ func (t *target) carryOut(ctx context.Context, f Fault, name string) error {
 	case LogOut:
 		t.logOut(ctx, f, name)
 		return nil
+	case CloseOne:
+		t.closeOne(ctx, f, name)
+		return nil
 	}
 	t.breakUsers(ctx, f, name)
 	return nil
@@ -112,7 +115,7 @@ func (t *target) describe(f Fault) string {
 	switch f.Kind {
 	case KillGateway, DrainGateway, PauseGateway:
 		return string(f.Kind) + ": " + t.gateway(f)
-	case CutClients, CutServers, FreezeReaders, FreezeAndCut, LogOut:
+	case CutClients, CutServers, FreezeReaders, FreezeAndCut, LogOut, CloseOne:
 		return fmt.Sprintf("%s: %d users", f.Kind, len(f.Users))
 	}
 	return string(f.Kind)
@@ -238,6 +241,15 @@ func (t *target) logOut(ctx context.Context, f Fault, name string) {
 	}
 	t.away.Store(&f.Users)
 	defer t.away.Store(nil)
+	wait(ctx, f.For)
+}
+
+// closeOne has users who have two sockets close one, and open it again later.
+func (t *target) closeOne(ctx context.Context, f Fault, name string) {
+	defer t.rec.window(f.Kind, name, 0)()
+	for _, i := range f.Users {
+		defer t.users[i].leaveOne()()
+	}
 	wait(ctx, f.For)
 }
 

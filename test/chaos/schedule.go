@@ -27,13 +27,14 @@ const (
 	FreezeReaders  Kind = "readers frozen"
 	FreezeAndCut   Kind = "readers frozen, then cut"
 	LogOut         Kind = "users logged out, and back later"
+	CloseOne       Kind = "one of two sockets closed"
 )
 
 // kinds are all of them, each at least once in a round of a plan.
 var kinds = []Kind{
 	KillGateway, DrainGateway, KillSocial, KillAccounts, KillRedis, KillPostgres,
 	PauseGateway, PauseSocial, PauseRedis, CutSubscribers, LoseAnswers,
-	CutClients, CutServers, FreezeReaders, FreezeAndCut, LogOut,
+	CutClients, CutServers, FreezeReaders, FreezeAndCut, LogOut, CloseOne,
 }
 
 // Fault is one entry of a plan.
@@ -72,15 +73,17 @@ func Plan(seed uint64, length time.Duration, gateways, users int) []Fault {
 	return plan
 }
 
-// planRound has every kind once, in random order but for the first: after the calm a
-// gateway is killed, whose users must not get again what they had confirmed. Another
-// one is killed while social is down: it takes with it what it has not stored.
+// planRound has every kind once, in random order but for two. Amid the calm all who
+// have two sockets close one, and have to stay connected: no gateway is in doubt then
+// of who is. After the calm a gateway is killed, whose users must not get again what
+// they had confirmed. Another one is killed while social is down: it takes with it what
+// it has not stored.
 func planRound(random *rand.Rand, length time.Duration, gateways, users int, long bool) []Fault {
-	order := slices.Clone(kinds)
+	order := slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return k == CloseOne })
 	random.Shuffle(len(order)-1, func(i, j int) { order[i+1], order[j+1] = order[j+1], order[i+1] })
 	longest := 2500 * time.Millisecond
 	step := (length - calm - longest) / time.Duration(len(order))
-	var plan []Fault
+	plan := []Fault{{At: calm / 4, For: calm / 4, Kind: CloseOne, Users: random.Perm(users)}}
 	for i, kind := range order {
 		f := Fault{
 			At:      calm + time.Duration(i)*step + rand64(random, step),
@@ -91,7 +94,7 @@ func planRound(random *rand.Rand, length time.Duration, gateways, users int, lon
 		}
 		plan = append(plan, f)
 		if kind == KillSocial {
-			plan = append(plan, Fault{At: f.At + f.For/2, For: 300 * time.Millisecond, Kind: KillGateway, Gateway: f.Gateway})
+			plan = append(plan, Fault{At: min(f.At+f.For/2, length), For: 300 * time.Millisecond, Kind: KillGateway, Gateway: f.Gateway})
 		}
 	}
 	return plan

@@ -38,6 +38,8 @@ type user interface {
 	ask(ctx context.Context, to int)
 	// leave logs the user out until back is called.
 	leave() (back func())
+	// leaveOne closes one of two sockets until back is called.
+	leaveOne() (back func())
 	// pending counts the sends that may still be answered.
 	pending() int
 }
@@ -47,7 +49,8 @@ type person struct {
 	// static
 	name, url string
 	rec       *recorder
-	gate      gate
+	gate      gate          // of the first device
+	second    gate          // of the other
 	made      chan struct{} // closed when the account is made
 
 	id      int // set before made is closed
@@ -67,7 +70,12 @@ func (p *person) ready(ctx context.Context) (int, error) {
 	}
 }
 
-func (p *person) leave() (back func()) { return p.gate.leave() }
+func (p *person) leave() (back func()) {
+	one, other := p.gate.leave(), p.second.leave()
+	return func() { one(); other() }
+}
+
+func (p *person) leaveOne() (back func()) { return p.second.leave() }
 
 func (p *person) isMade() bool {
 	select {
@@ -85,11 +93,18 @@ func (p *person) make(id, version int) {
 	close(p.made)
 }
 
-// keep connects again and again until ctx ends. Each time connect is given a
-// context that ends when the user leaves.
-func (p *person) keep(ctx context.Context, connect func(ctx context.Context)) {
+// keep connects a device again and again until ctx ends. Each time connect is given
+// a context that ends when the device has to go.
+func (p *person) keep(ctx context.Context, first bool, connect func(ctx context.Context)) {
+	g := &p.gate
+	if !first {
+		g = &p.second
+		if _, err := p.ready(ctx); err != nil {
+			return
+		}
+	}
 	for {
-		stay, end, ok := p.gate.enter(ctx)
+		stay, end, ok := g.enter(ctx)
 		if !ok {
 			return
 		}
@@ -130,7 +145,7 @@ func receive(ws *websocket.Conn, take func(data []byte)) {
 	}
 }
 
-// gate is where a user's devices wait while the user is away. The zero value is open.
+// gate is where a device waits while it is to be away. The zero value is open.
 type gate struct {
 	mu   sync.Mutex
 	away chan struct{}              // closed when the user is back; nil is open

@@ -41,14 +41,7 @@ func newUser1(p *person, devices int) *user1 {
 func (u *user1) run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, d := range u.devices {
-		running.Go(func() {
-			if !d.first {
-				if _, err := u.ready(ctx); err != nil {
-					return
-				}
-			}
-			u.keep(ctx, d.connect)
-		})
+		running.Go(func() { u.keep(ctx, d.first, d.connect) })
 	}
 	running.Wait()
 }

@@ -83,12 +83,7 @@ func (u *user2) run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, d := range u.devices {
 		running.Go(func() {
-			if !d.first {
-				if _, err := u.ready(ctx); err != nil {
-					return
-				}
-			}
-			u.keep(ctx, func(stay context.Context) { d.connect(ctx, stay) })
+			u.keep(ctx, d.first, func(stay context.Context) { d.connect(ctx, stay) })
 		})
 	}
 	running.Wait()
