@@ -3,6 +3,7 @@ package bell
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,6 +60,16 @@ func NewRinger(rdb redis.UniversalClient, channels Channels, log *slog.Logger, r
 	return r
 }
 
+// OpenRinger makes a Ringer with a measured client of its own, which close closes.
+func (r Redis) OpenRinger(log *slog.Logger, reg prometheus.Registerer) (ringer *Ringer, close func() error, err error) {
+	rdb, err := r.Connect()
+	if err != nil {
+		return nil, nil, err
+	}
+	Measure(reg, map[string]redis.UniversalClient{"rings": rdb})
+	return NewRinger(rdb, r.Channels(), log, reg), rdb.Close, nil
+}
+
 // Ring tells user's gateways of ev. It never blocks and may lose the ring.
 func (r *Ringer) Ring(user int, epoch string, ev Event) {
 	r.enqueue(ring{user, Envelope{Epoch: epoch, Events: []Event{ev}}})
@@ -82,6 +93,18 @@ func (r *Ringer) enqueue(next ring) {
 	case r.queues[r.channels.Partition(next.user)] <- next:
 	default:
 		r.rings.WithLabelValues("dropped").Inc()
+	}
+}
+
+// Start runs r until hush is called, which returns when all rings are out. It outlives
+// ctx: the last requests that are answered ring too.
+func (r *Ringer) Start(ctx context.Context) (hush func()) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var ringing sync.WaitGroup
+	ringing.Go(func() { _ = r.Run(ctx) }) // ends only when it is stopped
+	return func() {
+		stop()
+		ringing.Wait()
 	}
 }
 

@@ -81,7 +81,13 @@ func (d *Deployment) startServices(ctx context.Context) error {
 		names = append(names, fmt.Sprintf("%s-%d", nameGateway, i+1))
 	}
 	for _, name := range names {
-		if err := d.startService(ctx, name); err != nil {
+		if err := d.addService(name); err != nil {
+			return err
+		}
+	}
+	// Each knows by now where the others will be.
+	for i := range d.services {
+		if err := d.startService(ctx, &d.services[i]); err != nil {
 			return err
 		}
 	}
@@ -92,24 +98,29 @@ func (d *Deployment) startServices(ctx context.Context) error {
 	return group.Wait()
 }
 
-func (d *Deployment) startService(ctx context.Context, name string) error {
+// addService finds a place for a service that is not started yet.
+func (d *Deployment) addService(name string) error {
 	kind, _, _ := strings.Cut(name, "-")
 	s := Service{Name: name, Kind: kind}
 	if err := s.takePorts(); err != nil {
 		return err
 	}
-	log, err := d.folder.newLog(name)
+	d.services = append(d.services, s)
+	return nil
+}
+
+func (d *Deployment) startService(ctx context.Context, s *Service) error {
+	log, err := d.folder.newLog(s.Name)
 	if err != nil {
 		return err
 	}
-	env, err := d.environment(s)
+	env, err := d.environment(*s)
 	if err != nil {
 		return err
 	}
 	s.LogFile = log
-	s.program = &program{path: filepath.Join(d.options.BinDir, kind), env: env, log: log}
-	s.unit = d.add(name, s.program)
-	d.services = append(d.services, s)
+	s.program = &program{path: filepath.Join(d.options.BinDir, s.Kind), env: env, log: log}
+	s.unit = d.add(s.Name, s.program)
 	return s.unit.start(ctx)
 }
 

@@ -7,10 +7,14 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"pymessage/internal/bell"
 	"pymessage/internal/fault"
 	"pymessage/services/accounts/accountsapi"
+	"pymessage/services/social/socialapi"
 )
 
 // server answers the requests of this service.
@@ -23,6 +27,11 @@ type server struct {
 	log      *slog.Logger
 
 	trustedProxies []netip.Prefix // who may tell a client's address
+
+	social         *socialapi.Client
+	deletionGrace  time.Duration
+	departed       chan struct{} // capacity 1: look into the outbox now
+	complainOutbox rate.Sometimes
 }
 
 // errNobody is the answer to every login that fails, so that it does not tell

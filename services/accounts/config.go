@@ -3,6 +3,7 @@ package accounts
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"pymessage/internal/bell"
@@ -45,6 +46,9 @@ type Config struct {
 	LoginFailuresOverall    int           `env:"LOGIN_FAILURES_OVERALL" help:"failed logins of everybody in a window, logins under way too; apart from them, failed resumes" envDefault:"10000"`
 	CreationsPerAddress     int           `env:"CREATIONS_PER_ADDRESS" help:"accounts that one address may try to create in a window" envDefault:"1000"`
 
+	SocialURL     string        `env:"SOCIAL_URL,required,notEmpty" help:"internal port of the social service, http://host:port"`
+	DeletionGrace time.Duration `env:"DELETION_GRACE" help:"how long after the deletion of an account social looks once more for what came late" envDefault:"2m"`
+
 	SessionLifetime       time.Duration `env:"SESSION_LIFETIME" help:"how long a token resumes its session, which then ends" envDefault:"720h"`
 	MaxSessionsPerAccount int           `env:"MAX_SESSIONS_PER_ACCOUNT" help:"sessions of one account; beginning one more ends the oldest" envDefault:"100"`
 }
@@ -69,6 +73,12 @@ func (c *Config) Validate() []error {
 	faults = append(faults, c.Redis.Faults()...)
 	if c.LoginWindow < time.Second {
 		faults = append(faults, fmt.Errorf("LOGIN_WINDOW must be at least a second"))
+	}
+	if u, err := url.Parse(c.SocialURL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		faults = append(faults, fmt.Errorf("SOCIAL_URL is not a URL such as http://host:port")) // the value may hold a password
+	}
+	if c.DeletionGrace < 0 {
+		faults = append(faults, fmt.Errorf("DELETION_GRACE must not be negative"))
 	}
 	if c.SessionLifetime < time.Second {
 		faults = append(faults, fmt.Errorf("SESSION_LIFETIME must be at least a second"))

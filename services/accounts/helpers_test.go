@@ -44,6 +44,7 @@ func withDefaults(t *testing.T, cfg Config) Config {
 	cfg.LoginWindow = 5 * time.Minute
 	cfg.LoginFailuresPerAccount, cfg.LoginFailuresPerAddress = 10, 100
 	cfg.LoginFailuresOverall, cfg.CreationsPerAddress = 10000, 1000
+	cfg.SocialURL = "http://127.0.0.1:1" // nobody is there
 	cfg.SessionLifetime, cfg.MaxSessionsPerAccount = time.Hour, 100
 	return cfg
 }
@@ -70,7 +71,7 @@ func startLogging(t *testing.T, cfg Config, log *slog.Logger) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.close)
-	t.Cleanup(s.ring(t.Context()))
+	t.Cleanup(s.ringer.Start(t.Context()))
 	s.throttle.timeout = 20 * time.Second // a slow machine is not a slow Redis
 	return s
 }

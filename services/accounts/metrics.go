@@ -18,6 +18,9 @@ type metrics struct {
 	sessionsBegun    prometheus.Counter
 	sessionsEnded    *prometheus.CounterVec
 	resumes          *prometheus.CounterVec
+	deletions        prometheus.Counter
+	outboxLength     prometheus.Gauge
+	outboxTries      *prometheus.CounterVec
 }
 
 // ending is why a session has ended.
@@ -70,6 +73,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "pymessage_accounts_resumes_total",
 			Help: "Tokens that were shown, to resume a session or with a REST request, by outcome: ok, or the kind of the fault (unauthorized: the session is over; too_many: throttled).",
 		}, []string{"outcome"}),
+	}
+	m.deletions = factory.NewCounter(prometheus.CounterOpts{
+		Name: "pymessage_accounts_deletions_total",
+		Help: "Accounts that were deleted.",
+	})
+	m.outboxLength = factory.NewGauge(prometheus.GaugeOpts{
+		Name: "pymessage_accounts_outbox_length",
+		Help: "Deleted accounts whose content social has not finished to delete.",
+	})
+	m.outboxTries = factory.NewCounterVec(prometheus.CounterOpts{
+		Name: "pymessage_accounts_outbox_tries_total",
+		Help: "Times that social was told to delete the content of an account, by outcome: ok, failed.",
+	}, []string{"outcome"})
+	for _, outcome := range []string{"ok", "failed"} {
+		m.outboxTries.WithLabelValues(outcome)
 	}
 	// A counter that begins to exist with its first event hides that event from rate().
 	for _, kind := range []fault.Kind{"ok", fault.Unauthorized, fault.TooMany, fault.Unavailable, fault.Internal} {

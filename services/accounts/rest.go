@@ -35,6 +35,7 @@ func (s *server) publicHandler(measure middleware) http.Handler {
 		r.Delete("/accounts/v1/sessions/{session}", s.known(s.restEnd))
 		r.Get("/accounts/v1/me", s.known(s.restMe))
 		r.Put("/accounts/v1/me/pin", s.known(s.restChangePin))
+		r.Post("/accounts/v1/me/deletion", s.known(s.restDelete))
 		r.Get("/accounts/v1/me/export", s.known(s.restExport))
 	})
 	return r

@@ -193,7 +193,7 @@ func TestEveryRouteForUsersNeedsATokenThatIsGood(t *testing.T) {
 	for _, route := range [][2]string{
 		{"GET", "/accounts/v1/users?id=" + strconv.Itoa(id)}, {"GET", "/accounts/v1/sessions"},
 		{"DELETE", "/accounts/v1/sessions"}, {"DELETE", "/accounts/v1/sessions/a"}, {"GET", "/accounts/v1/me"},
-		{"PUT", "/accounts/v1/me/pin"}, {"GET", "/accounts/v1/me/export"},
+		{"PUT", "/accounts/v1/me/pin"}, {"POST", "/accounts/v1/me/deletion"}, {"GET", "/accounts/v1/me/export"},
 	} {
 		for _, token := range []string{"", "guess", newToken().text, alice.token} {
 			r.as(token).wantError(401, "unauthorized", route[0], route[1], nil)

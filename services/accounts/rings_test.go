@@ -157,6 +157,12 @@ type rowLock struct {
 
 func lockSession(t *testing.T, cfg Config, session string) rowLock {
 	t.Helper()
+	return hold(t, cfg, `SELECT FROM sessions WHERE id = $1::uuid FOR UPDATE`, session)
+}
+
+// hold begins a transaction with a statement, and keeps it open.
+func hold(t *testing.T, cfg Config, sql string, args ...any) rowLock {
+	t.Helper()
 	var conns [2]*pgx.Conn
 	for i := range conns {
 		conn, err := pgx.Connect(t.Context(), string(cfg.DatabaseURL))
@@ -170,7 +176,7 @@ func lockSession(t *testing.T, cfg Config, session string) rowLock {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec(t.Context(), `SELECT FROM sessions WHERE id = $1::uuid FOR UPDATE`, session); err != nil {
+	if _, err := tx.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
 	}
 	return rowLock{tx, conns[1]}

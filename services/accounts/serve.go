@@ -4,13 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"pymessage/internal/bell"
 	"pymessage/internal/postgres"
 	"pymessage/internal/service"
+	"pymessage/services/social/socialapi"
 )
 
 // Serve runs the accounts service until ctx ends.
@@ -23,24 +25,12 @@ func Serve(ctx context.Context, cfg Config, p *service.Process) error {
 	p.Health.Await("postgres", s.store.check)
 	p.Health.Await("redis", s.throttle.ping)
 	measure := service.MeasureHTTP(p.Registry)
-	hush := s.ring(ctx)
-	defer hush()
+	defer s.ringer.Start(ctx)()
 	return p.Run(ctx,
 		service.HTTP(cfg.ListenAddr, s.publicHandler(measure)),
 		service.HTTP(cfg.InternalAddr, s.internalHandler(string(cfg.InternalSecret), measure)),
-		s.pruneSessions)
-}
-
-// ring publishes the rings of s until hush is called, which returns when all are
-// out. It outlives ctx: the last requests that are answered ring too.
-func (s *server) ring(ctx context.Context) (hush func()) {
-	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var ringing sync.WaitGroup
-	ringing.Go(func() { _ = s.ringer.Run(ctx) }) // ends only when it is stopped
-	return func() {
-		stop()
-		ringing.Wait()
-	}
+		s.pruneSessions,
+		s.workOutbox)
 }
 
 // open builds the server; whoever gets it closes it. It does not wait for Postgres
@@ -64,10 +54,16 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 	throttle.measure(reg)
 	ringer := bell.NewRinger(throttle.rdb, cfg.Redis.Channels(), log, reg)
 	return &server{store: store, pins: pins, throttle: throttle, ringer: ringer, metrics: m, log: log,
-		trustedProxies: cfg.TrustedProxies}, nil
+		trustedProxies: cfg.TrustedProxies,
+		social:         socialapi.NewClient(cfg.SocialURL, string(cfg.InternalSecret)), deletionGrace: cfg.DeletionGrace,
+		departed: make(chan struct{}, 1), complainOutbox: rate.Sometimes{Interval: complainEvery}}, nil
 }
 
+// complainEvery bounds how often it is logged that social cannot be told.
+const complainEvery = 10 * time.Second
+
 func (s *server) close() {
+	s.social.Close()
 	s.throttle.close()
 	s.store.close()
 }

@@ -103,7 +103,7 @@ func TestWrongURLsStopTheStart(t *testing.T) {
 // required are the settings without a default.
 var required = []string{
 	"INTERNAL_SECRET=0123456789abcdef", "DATABASE_URL=postgres://accounts@db/pymessage",
-	"REDIS_URL=redis://cache", "PIN_PEPPER=0123456789abcdef",
+	"REDIS_URL=redis://cache", "PIN_PEPPER=0123456789abcdef", "SOCIAL_URL=http://social",
 }
 
 func TestTheDefaultsAreThoseOfTheDesign(t *testing.T) {
@@ -117,7 +117,7 @@ func TestTheDefaultsAreThoseOfTheDesign(t *testing.T) {
 		cfg.Argon2MemoryKiB != 19456 || cfg.Argon2Time != 2 || cfg.Argon2Workers != 0 || cfg.Argon2Queue != 256 ||
 		cfg.LoginFailuresPerAccount != 20 || cfg.LoginFailuresPerAddress != 1000 || cfg.LoginFailuresOverall != 10000 ||
 		cfg.CreationsPerAddress != 1000 || cfg.LoginWindow != 5*time.Minute ||
-		cfg.SessionLifetime != 30*24*time.Hour || cfg.MaxSessionsPerAccount != 100 {
+		cfg.SessionLifetime != 30*24*time.Hour || cfg.MaxSessionsPerAccount != 100 || cfg.DeletionGrace != 2*time.Minute {
 		t.Errorf("the defaults are %+v", cfg)
 	}
 }
@@ -127,7 +127,7 @@ func TestAllWrongSettingsAreReportedAtOnceWithoutTheirValues(t *testing.T) {
 
 	var cfg Config
 	err := service.ParseSettings(&cfg, []string{
-		"INTERNAL_SECRET=hunter2", "PIN_PEPPER=", "DATABASE_URL=hunter2://", "REDIS_URL=hunter2://",
+		"INTERNAL_SECRET=hunter2", "PIN_PEPPER=", "SOCIAL_URL=hunter2:", "DELETION_GRACE=-1s", "DATABASE_URL=hunter2://", "REDIS_URL=hunter2://",
 		"DATABASE_CONNS=0", "ARGON2_MEMORY_KIB=9999999", "ARGON2_TIME=many", "LOGIN_WINDOW=1ms",
 		"LOGIN_FAILURES_PER_ACCOUNT=0", "CREATIONS_PER_ADDRESS=-1",
 		"SESSION_LIFETIME=0s", "MAX_SESSIONS_PER_ACCOUNT=0",
@@ -137,6 +137,7 @@ func TestAllWrongSettingsAreReportedAtOnceWithoutTheirValues(t *testing.T) {
 	}
 	for _, want := range []string{
 		"  INTERNAL_SECRET must have at least 16 characters", "  PIN_PEPPER must not be empty",
+		"  SOCIAL_URL is not a URL such as http://host:port", "  DELETION_GRACE must not be negative",
 		"  DATABASE_URL is not a valid Postgres URL", "  REDIS_URL is not a valid Redis URL",
 		"  DATABASE_CONNS must be between 1 and 1000",
 		"  ARGON2_MEMORY_KIB must be between 8 and 262144", "  ARGON2_TIME is not a valid uint32",
@@ -148,7 +149,7 @@ func TestAllWrongSettingsAreReportedAtOnceWithoutTheirValues(t *testing.T) {
 			t.Errorf("missing: %s", want)
 		}
 	}
-	if strings.Contains(err.Error(), "hunter2") || strings.Count(err.Error(), "\n") != 12 {
+	if strings.Contains(err.Error(), "hunter2") || strings.Count(err.Error(), "\n") != 14 {
 		t.Errorf("the report is:\n%v", err)
 	}
 }

@@ -97,6 +97,9 @@ func (s *store) insertAnd(ctx context.Context, u username, pinHash string,
 			_, err := tx.Exec(ctx, `
 				INSERT INTO users (id, username, username_key, pin_hash)
 				VALUES ($1, $2, $3, $4)`, id, u.shown, u.key, pinHash)
+			if err == nil {
+				err = refuseDeparted(ctx, tx, id)
+			}
 			if err != nil {
 				return err
 			}
@@ -107,7 +110,7 @@ func (s *store) insertAnd(ctx context.Context, u username, pinHash string,
 			return id, nil
 		case postgres.IsUniqueViolation(err, "users_username_key_key"):
 			return 0, fault.New(fault.Conflict, "username is taken")
-		case !postgres.IsUniqueViolation(err, "users_id_key"):
+		case !postgres.IsUniqueViolation(err, "users_id_key") && !errors.Is(err, errTakenID):
 			return 0, postgres.Classify(err, "creating an account")
 		}
 	}

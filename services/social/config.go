@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"pymessage/internal/bell"
 	"pymessage/internal/postgres"
 	"pymessage/internal/service"
 )
@@ -33,6 +34,8 @@ type Config struct {
 	DatabaseConns  int32          `env:"DATABASE_CONNS" help:"most connections to the database" envDefault:"16"`
 	AccountsURL    string         `env:"ACCOUNTS_URL,required,notEmpty" help:"internal port of the accounts service, http://host:port"`
 
+	bell.Redis
+
 	MessagePolicy      string `env:"MESSAGE_POLICY" help:"who may write to a user: anyone or friends" envDefault:"anyone"`
 	MaxPendingRequests int    `env:"MAX_PENDING_REQUESTS" help:"friend requests that may wait for one user's answer" envDefault:"1000"`
 
@@ -41,7 +44,7 @@ type Config struct {
 
 // Validate returns every fault that the types of the fields do not rule out.
 func (c *Config) Validate() []error {
-	return []error{
+	return append(c.Redis.Faults(),
 		service.CheckSecret("INTERNAL_SECRET", c.InternalSecret),
 		postgres.CheckURL(string(c.DatabaseURL)),
 		between("DATABASE_CONNS", int(c.DatabaseConns), 1, 1000),
@@ -49,7 +52,7 @@ func (c *Config) Validate() []error {
 		checkPolicy(c.MessagePolicy),
 		between("MAX_PENDING_REQUESTS", c.MaxPendingRequests, 1, 1_000_000),
 		checkNonceRetention(c.NonceRetention),
-	}
+	)
 }
 
 func between(name string, value, least, most int) error {

@@ -30,6 +30,7 @@ func (s *server) internalHandler(secret string, measure middleware) http.Handler
 	r.Post(socialapi.PathRequests, httpjson.Endpoint(s.log, s.postRequests))
 	r.Post(socialapi.PathBlocked, httpjson.Endpoint(s.log, s.postBlocked))
 	r.Post(socialapi.PathHistory, httpjson.Endpoint(s.log, s.postHistory))
+	r.Post(socialapi.PathDelete, httpjson.Endpoint(s.log, s.postDelete))
 	r.Post(socialapi.PathMarkRead, httpjson.Endpoint(s.log, s.postMarkRead))
 	for path, act := range map[string]action{
 		socialapi.PathRequest: actionRequest, socialapi.PathAccept: actionAccept, socialapi.PathDeny: actionDeny,

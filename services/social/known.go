@@ -21,9 +21,10 @@ const (
 	rememberedUsers = 1 << 20
 )
 
-// directory knows who exists. Accounts are never deleted, so whoever exists is
-// remembered: in memory, and by having an inbox. Who does not is asked for anew
-// each time, since the account may be made the moment after.
+// directory knows who exists. Whoever exists is remembered: in memory, and by having
+// an inbox. Who does not is asked for anew each time, since the account may be made
+// the moment after. An account that is deleted may be remembered for long: what is
+// stored for it is refused by the store, which knows that its inbox is closed.
 type directory struct {
 	store    *store
 	accounts *accountsapi.Client

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"pymessage/internal/bell"
 	"pymessage/internal/postgres"
 	"pymessage/internal/service"
 	"pymessage/services/accounts/accountsapi"
@@ -23,11 +24,18 @@ func Serve(ctx context.Context, cfg Config, p *service.Process) error {
 	accounts := accountsapi.NewClient(cfg.AccountsURL, string(cfg.InternalSecret))
 	defer accounts.Close()
 
-	s := newServer(cfg, newStore(pool, cfg.MessagePolicy, newMetrics(p.Registry), p.Log), accounts, p.Log)
+	ringer, closeRinger, err := cfg.Redis.OpenRinger(p.Log, p.Registry)
+	if err != nil {
+		return err
+	}
+	defer closeRinger()
+
+	s := newServer(cfg, newStore(pool, cfg.MessagePolicy, newMetrics(p.Registry), p.Log), accounts, ringer, p.Log)
 	p.Health.Await("postgres", func(ctx context.Context) error {
 		return postgres.CheckSchema(ctx, pool, migrations())
 	})
 	measure := service.MeasureHTTP(p.Registry)
+	defer ringer.Start(ctx)()
 	return p.Run(ctx,
 		service.HTTP(cfg.ListenAddr, s.publicHandler(measure)),
 		service.HTTP(cfg.InternalAddr, s.internalHandler(string(cfg.InternalSecret), measure)),
@@ -35,7 +43,7 @@ func Serve(ctx context.Context, cfg Config, p *service.Process) error {
 		s.pruneNonces)
 }
 
-func newServer(cfg Config, st *store, accounts *accountsapi.Client, log *slog.Logger) *server {
+func newServer(cfg Config, st *store, accounts *accountsapi.Client, ringer *bell.Ringer, log *slog.Logger) *server {
 	return &server{
 		store: st,
 		directory: &directory{
@@ -46,5 +54,6 @@ func newServer(cfg Config, st *store, accounts *accountsapi.Client, log *slog.Lo
 		nonceAge:   cfg.NonceRetention,
 		metrics:    st.metrics,
 		log:        log,
+		ringer:     ringer,
 	}
 }

@@ -48,7 +48,7 @@ func TestTheServiceIsReadyWithoutAccountsAndStopsWhenTold(t *testing.T) {
 	err := service.ParseSettings(&cfg, []string{
 		"INTERNAL_SECRET=" + testSecret, "DATABASE_URL=" + testenv.Postgres(t), "DATABASE_CONNS=3",
 		"ACCOUNTS_URL=http://" + address(t), "LISTEN_ADDR=" + address(t), "INTERNAL_ADDR=" + address(t),
-		"OPS_ADDR=" + address(t), "DRAIN_PAUSE=0s",
+		"OPS_ADDR=" + address(t), "DRAIN_PAUSE=0s", "REDIS_URL=redis://" + address(t), // nobody is there
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -148,6 +148,7 @@ func TestTheDefaultsAreThoseOfTheDesign(t *testing.T) {
 	var cfg Config
 	err := service.ParseSettings(&cfg, []string{
 		"INTERNAL_SECRET=0123456789abcdef", "DATABASE_URL=postgres://social@db/pymessage", "ACCOUNTS_URL=http://accounts:8081",
+		"REDIS_URL=redis://cache",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -166,6 +167,7 @@ func TestAllWrongSettingsAreReportedAtOnceWithoutTheirValues(t *testing.T) {
 	err := service.ParseSettings(&cfg, []string{
 		"INTERNAL_SECRET=hunter2", "DATABASE_URL=hunter2://%zz", "ACCOUNTS_URL=hunter2", "MESSAGE_POLICY=hunter2",
 		"DATABASE_CONNS=0", "MAX_PENDING_REQUESTS=many", "NONCE_RETENTION=59s",
+		"REDIS_URL=http://hunter2",
 	})
 	if err == nil {
 		t.Fatal("no fault at all")
@@ -173,7 +175,7 @@ func TestAllWrongSettingsAreReportedAtOnceWithoutTheirValues(t *testing.T) {
 	for _, want := range []string{
 		"INTERNAL_SECRET must have at least 16", "DATABASE_URL is not", "ACCOUNTS_URL is not", "MESSAGE_POLICY must be anyone or friends",
 		"DATABASE_CONNS must be between 1 and 1000", "MAX_PENDING_REQUESTS is not a valid int",
-		"NONCE_RETENTION must be at least 1m0s",
+		"NONCE_RETENTION must be at least 1m0s", "REDIS_URL is not a valid Redis URL",
 	} {
 		if !strings.Contains(err.Error(), "\n  "+want) {
 			t.Errorf("%q is not among the faults", want)

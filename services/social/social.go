@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"pymessage/internal/bell"
 	"pymessage/internal/fault"
 	"pymessage/services/social/socialapi"
 )
@@ -22,6 +23,8 @@ type server struct {
 	nonceAge   time.Duration // from which a nonce is forgotten
 	metrics    *metrics
 	log        *slog.Logger
+
+	ringer *bell.Ringer
 }
 
 // send stores a batch. Each message is judged by itself: a bad one never fails

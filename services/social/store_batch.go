@@ -73,7 +73,8 @@ func verdictSQL(policy string) string {
 //
 // The inboxes are locked in the order of their users, as INSERT takes them. The
 // last of a recipient's messages gets the new head as its seq, the one before it
-// one less.
+// one less. An inbox that is closed takes nothing: its messages are refused as those
+// to users who do not exist.
 const appendMessagesSQL = `, inbox AS (
 		INSERT INTO inboxes AS i (user_id, head)
 		SELECT recipient, count(*)
@@ -81,13 +82,13 @@ const appendMessagesSQL = `, inbox AS (
 		WHERE verdict = 0
 		GROUP BY recipient
 		ORDER BY recipient
-		ON CONFLICT (user_id) DO UPDATE SET head = i.head + excluded.head
+		ON CONFLICT (user_id) DO UPDATE SET head = i.head + excluded.head WHERE i.head >= 0
 		RETURNING user_id, head
 	), result AS (
 		SELECT m.place, m.sender, m.recipient, m.content,
 			CASE WHEN m.verdict <> 0 THEN m.verdict
-			ELSE i.head + 1 - row_number() OVER (
-				PARTITION BY m.recipient, m.verdict ORDER BY m.place DESC)
+			ELSE coalesce(i.head + 1 - row_number() OVER (
+				PARTITION BY m.recipient, m.verdict ORDER BY m.place DESC), -1)
 			END AS seq
 		FROM message m
 		LEFT JOIN inbox i ON i.user_id = m.recipient

@@ -46,7 +46,7 @@ func (s *store) newEpoch(ctx context.Context) (epoch string, err error) {
 func (s *store) open(ctx context.Context, user int) (out socialapi.Opening, err error) {
 	err = s.do(ctx, "open", func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, `
-			SELECT (SELECT epoch FROM log), coalesce(i.head, 0), coalesce(i.oldest, 1), coalesce(p.seq, 0), ARRAY(
+			SELECT (SELECT epoch FROM log), greatest(i.head, 0), coalesce(i.oldest, 1), coalesce(p.seq, 0), ARRAY(
 				SELECT CASE low WHEN u.user_id THEN high ELSE low END
 				FROM pairs
 				WHERE (low = u.user_id AND state = $3 OR high = u.user_id AND state = $2)
@@ -66,7 +66,7 @@ func (s *store) open(ctx context.Context, user int) (out socialapi.Opening, err 
 func (s *store) read(ctx context.Context, r socialapi.ReadRequest) (page socialapi.Page, err error) {
 	err = s.do(ctx, "read", func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, `
-			SELECT (SELECT epoch FROM log), coalesce(i.head, 0), coalesce(i.oldest, 1),
+			SELECT (SELECT epoch FROM log), greatest(i.head, 0), coalesce(i.oldest, 1),
 				coalesce(e.seq, 0), coalesce(e.kind, 0), coalesce(e.peer, 0), coalesce(e.content, ''),
 				coalesce(e.sent_at, 'epoch')
 			FROM (VALUES ($1::integer)) AS u (user_id)
@@ -109,7 +109,7 @@ func (s *store) heads(ctx context.Context, users []int) (out socialapi.Heads, er
 	err = s.do(ctx, "heads", func(ctx context.Context) error {
 		var q pgx.Batch
 		q.Queue(`SELECT epoch FROM log`).QueryRow(row(&out.Epoch))
-		q.Queue(`SELECT user_id, head FROM inboxes WHERE user_id = ANY($1::integer[])`, users).
+		q.Queue(`SELECT user_id, head FROM inboxes WHERE user_id = ANY($1::integer[]) AND head >= 0`, users).
 			Query(func(rows pgx.Rows) (err error) {
 				out.Heads, err = pgx.CollectRows(rows, pgx.RowToStructByPos[socialapi.UserSeq])
 				return err
@@ -132,7 +132,7 @@ func (s *store) setPositions(ctx context.Context, r socialapi.PositionsRequest) 
 			SELECT user_id, max(least(given.seq, i.head))
 			FROM unnest($1::integer[], $2::bigint[]) AS given (user_id, seq)
 			JOIN inboxes i USING (user_id)
-			WHERE $3 IN ('', (SELECT epoch FROM log))
+			WHERE i.head >= 0 AND $3 IN ('', (SELECT epoch FROM log))
 			GROUP BY user_id
 			ORDER BY user_id
 			ON CONFLICT (user_id) DO UPDATE SET seq = excluded.seq
@@ -141,13 +141,13 @@ func (s *store) setPositions(ctx context.Context, r socialapi.PositionsRequest) 
 	})
 }
 
-// withInbox finds those of the users that have an inbox.
+// withInbox finds those of the users that have an inbox which is not closed.
 func (s *store) withInbox(ctx context.Context, users []int) (found []int, err error) {
 	err = s.do(ctx, "with_inbox", func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, `
 			SELECT user_id
 			FROM inboxes
-			WHERE user_id = ANY($1::integer[])`, users)
+			WHERE user_id = ANY($1::integer[]) AND head >= 0`, users)
 		if err != nil {
 			return err
 		}

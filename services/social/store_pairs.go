@@ -102,18 +102,22 @@ func (s *store) change(ctx context.Context, c change, maxWaiting int) (out socia
 			return err
 		})
 	})
-	if errors.Is(err, errBlocked) {
+	if errors.Is(err, errBlocked) || errors.Is(err, errGone) {
 		err = noUser(c.user)
 	}
 	return out, err
 }
 
 func changePair(ctx context.Context, tx pgx.Tx, p pair, by side, c change, maxWaiting int) (out socialapi.Change, err error) {
-	before, epoch, err := lockPair(ctx, tx, p)
+	l, err := lockPair(ctx, tx, p)
+	if err == nil && (l.gone[low] || l.gone[high]) {
+		err = errGone
+	}
 	if err != nil {
 		return out, err
 	}
-	out.Epoch = epoch
+	out.Epoch = l.epoch
+	before := l.relation
 	after, notices, err := transition(before, by, c.act)
 	if err != nil {
 		if c.again && isDone(before, by, c.act) {
@@ -130,16 +134,36 @@ func changePair(ctx context.Context, tx pgx.Tx, p pair, by side, c change, maxWa
 	return out, checkWaiting(ctx, tx, p.user(by.other()), maxWaiting)
 }
 
-// lockPair locks the row of a pair, and makes it when it is new.
-func lockPair(ctx context.Context, tx pgx.Tx, p pair) (r relation, epoch string, err error) {
+// locked is a pair whose row is locked.
+type locked struct {
+	relation
+	gone  [2]bool // by side: its account is deleted
+	epoch string
+}
+
+// lockPair locks the row of a pair, and makes it when it is new. It is errGone when
+// the row was deleted meanwhile, which happens only with an account.
+func lockPair(ctx context.Context, tx pgx.Tx, p pair) (l locked, err error) {
 	var q pgx.Batch
 	q.Queue(`INSERT INTO pairs (low, high) VALUES ($1, $2) ON CONFLICT DO NOTHING`, p.low, p.high)
 	q.Queue(`
-		SELECT state, low_blocks IS NOT NULL, high_blocks IS NOT NULL, (SELECT epoch FROM log)
+		SELECT state, low_blocks IS NOT NULL, high_blocks IS NOT NULL,
+			EXISTS (SELECT FROM inboxes WHERE user_id = $1 AND head < 0),
+			EXISTS (SELECT FROM inboxes WHERE user_id = $2 AND head < 0),
+			(SELECT epoch FROM log)
 		FROM pairs
 		WHERE low = $1 AND high = $2
-		FOR UPDATE`, p.low, p.high).QueryRow(row(&r.state, &r.blocks[low], &r.blocks[high], &epoch))
-	return r, epoch, tx.SendBatch(ctx, &q).Close()
+		FOR UPDATE`, p.low, p.high).
+		QueryRow(row(&l.state, &l.blocks[low], &l.blocks[high], &l.gone[low], &l.gone[high], &l.epoch))
+	return l, noneIsGone(tx.SendBatch(ctx, &q).Close())
+}
+
+// noneIsGone makes a row that is not there errGone.
+func noneIsGone(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errGone
+	}
+	return err
 }
 
 // enter puts the events of a change into the inboxes, which it locks in the order of
@@ -166,17 +190,17 @@ func enter(ctx context.Context, tx pgx.Tx, p pair, r relation, notices []notice)
 			low_blocks = CASE WHEN $5 THEN coalesce(low_blocks, now()) END,
 			high_blocks = CASE WHEN $6 THEN coalesce(high_blocks, now()) END
 		WHERE low = $1 AND high = $2`, p.low, p.high, r.state, asks, r.blocks[low], r.blocks[high])
-	return rings, tx.SendBatch(ctx, &q).Close()
+	return rings, noneIsGone(tx.SendBatch(ctx, &q).Close())
 }
 
-// queueNotice puts an event into the inbox of one side.
+// queueNotice puts an event into the inbox of one side, if it is not closed.
 func queueNotice(q *pgx.Batch, p pair, n notice, ring *socialapi.Ring) {
 	user, peer := p.user(n.to), p.user(n.to.other())
 	q.Queue(`
 		WITH inbox AS (
 			INSERT INTO inboxes AS i (user_id, head)
 			VALUES ($1, 1)
-			ON CONFLICT (user_id) DO UPDATE SET head = i.head + 1
+			ON CONFLICT (user_id) DO UPDATE SET head = i.head + 1 WHERE i.head >= 0
 			RETURNING head
 		)
 		INSERT INTO events (user_id, seq, kind, peer, content, sent_at)

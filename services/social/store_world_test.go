@@ -44,7 +44,9 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 func newWorldAt(t testing.TB, url string, change ...func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, accounts: newFakeAccounts(t)}
+	redisURL, prefix := testenv.Redis(t)
 	w.cfg = Config{
+		Redis:       bell.Redis{RedisURL: service.Secret(redisURL), RedisPrefix: prefix},
 		DatabaseURL: service.Secret(url), DatabaseConns: 12, AccountsURL: w.accounts.url,
 		MessagePolicy: policyAnyone, MaxPendingRequests: 1000, NonceRetention: 168 * time.Hour,
 	}
@@ -72,7 +74,13 @@ func (w *world) start() {
 	registry := prometheus.NewRegistry()
 	w.pool = pool
 	log := testenv.Logger(w.t)
-	w.srv = newServer(w.cfg, newStore(pool, w.cfg.MessagePolicy, newMetrics(registry), log), accounts, log)
+	ringer, closeRinger, err := w.cfg.Redis.OpenRinger(log, registry)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = closeRinger() })
+	w.t.Cleanup(ringer.Start(w.t.Context()))
+	w.srv = newServer(w.cfg, newStore(pool, w.cfg.MessagePolicy, newMetrics(registry), log), accounts, ringer, log)
 	w.handler = w.srv.internalHandler(testSecret, service.MeasureHTTP(registry))
 	w.client = w.serve(w.handler)
 }
@@ -200,6 +208,13 @@ func (a *fakeAccounts) create(n int) []int {
 		out = append(out, a.next)
 	}
 	return out
+}
+
+// remove deletes an account.
+func (a *fakeAccounts) remove(user int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.ids, user)
 }
 
 // setBroken breaks off every answer, or stops doing so.

@@ -154,3 +154,8 @@ func (c *Client) History(ctx context.Context, r HistoryRequest) (History, error)
 func (c *Client) MarkRead(ctx context.Context, r ReadMark) (Marked, error) {
 	return post[Marked](ctx, c, PathMarkRead, r)
 }
+
+// Delete deletes a part of what there is of a user whose account is deleted.
+func (c *Client) Delete(ctx context.Context, r DeleteRequest) (DeleteResponse, error) {
+	return post[DeleteResponse](ctx, c, PathDelete, r)
+}

@@ -23,6 +23,7 @@ const (
 	PathBlocked   = "/internal/v1/blocks/list"
 	PathHistory   = "/internal/v1/history/page"
 	PathMarkRead  = "/internal/v1/history/mark-read"
+	PathDelete    = "/internal/v1/users/delete"
 )
 
 // Limits of the interface.
@@ -183,6 +184,24 @@ type FriendRequest struct {
 	// Again says that the same was asked before and not answered: if things are as it
 	// would have left them, it has succeeded.
 	Again bool `json:"again,omitempty"`
+}
+
+// DeleteRequest asks for the deletion of what there is of a user whose account is
+// deleted. It may be repeated.
+type DeleteRequest struct {
+	User int `json:"user"`
+	// After is where the answer before this one has left off; 0 at first.
+	After int `json:"after,omitempty"`
+	// Final says that nothing of the user can come any more, so that what helps to
+	// find it may go as well.
+	Final bool `json:"final,omitempty"`
+}
+
+// DeleteResponse says whether all is deleted; if not, the same is to be asked again
+// with After.
+type DeleteResponse struct {
+	Done  bool `json:"done"`
+	After int  `json:"after,omitempty"`
 }
 
 // Change is what a request did. Who sent it rings its events.
