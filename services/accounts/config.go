@@ -40,6 +40,8 @@ type Config struct {
 	Argon2Workers   int            `env:"ARGON2_WORKERS" help:"pins hashed at once; 0: one for each processor" envDefault:"0"`
 	Argon2Queue     int            `env:"ARGON2_QUEUE" help:"pins that may wait to be hashed; beyond that logins are refused as unavailable" envDefault:"256"`
 
+	PinRemembered time.Duration `env:"PIN_REMEMBERED" help:"how long a pin that was right is not hashed again; 0: it always is" envDefault:"5m"`
+
 	LoginWindow             time.Duration `env:"LOGIN_WINDOW" help:"time over which attempts are counted" envDefault:"5m"`
 	LoginFailuresPerAccount int           `env:"LOGIN_FAILURES_PER_ACCOUNT" help:"failed logins of one username in a window; logins under way count too" envDefault:"20"`
 	LoginFailuresPerAddress int           `env:"LOGIN_FAILURES_PER_ADDRESS" help:"failed logins from one address in a window, logins under way too; apart from them, failed resumes" envDefault:"1000"`
@@ -79,6 +81,9 @@ func (c *Config) Validate() []error {
 	}
 	if c.DeletionGrace < 0 {
 		faults = append(faults, fmt.Errorf("DELETION_GRACE must not be negative"))
+	}
+	if c.PinRemembered < 0 {
+		faults = append(faults, fmt.Errorf("PIN_REMEMBERED must not be negative"))
 	}
 	if c.SessionLifetime < time.Second {
 		faults = append(faults, fmt.Errorf("SESSION_LIFETIME must be at least a second"))

@@ -41,6 +41,7 @@ func withDefaults(t *testing.T, cfg Config) Config {
 	cfg.DatabaseConns = 4
 	cfg.Argon2MemoryKiB, cfg.Argon2Time = 32, 1
 	cfg.Argon2Workers, cfg.Argon2Queue = 2, 64
+	cfg.PinRemembered = time.Minute
 	cfg.LoginWindow = 5 * time.Minute
 	cfg.LoginFailuresPerAccount, cfg.LoginFailuresPerAddress = 10, 100
 	cfg.LoginFailuresOverall, cfg.CreationsPerAddress = 10000, 1000

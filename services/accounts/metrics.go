@@ -14,6 +14,7 @@ type metrics struct {
 	pinQueue         prometheus.Gauge
 	pinWait          prometheus.Histogram
 	pinsRefused      prometheus.Counter
+	pinsRemembered   prometheus.Counter
 	throttleFailures prometheus.Counter
 	sessionsBegun    prometheus.Counter
 	sessionsEnded    *prometheus.CounterVec
@@ -56,6 +57,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		pinsRefused: factory.NewCounter(prometheus.CounterOpts{
 			Name: "pymessage_accounts_pins_refused_total",
 			Help: "Pins that were not hashed since the queue was full.",
+		}),
+		pinsRemembered: factory.NewCounter(prometheus.CounterOpts{
+			Name: "pymessage_accounts_pins_remembered_total",
+			Help: "Right pins that were not hashed since they had been right a short while ago.",
 		}),
 		throttleFailures: factory.NewCounter(prometheus.CounterOpts{
 			Name: "pymessage_accounts_throttle_failures_total",
