@@ -3,6 +3,7 @@ package social
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -35,6 +36,8 @@ type Config struct {
 	AccountsURL    string         `env:"ACCOUNTS_URL,required,notEmpty" help:"internal port of the accounts service, http://host:port"`
 
 	bell.Redis
+
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" help:"comma list of CIDRs whose X-Forwarded-For is believed"`
 
 	MessagePolicy      string `env:"MESSAGE_POLICY" help:"who may write to a user: anyone or friends" envDefault:"anyone"`
 	MaxPendingRequests int    `env:"MAX_PENDING_REQUESTS" help:"friend requests that may wait for one user's answer" envDefault:"1000"`

@@ -13,11 +13,6 @@ import (
 
 type middleware = func(http.Handler) http.Handler
 
-// publicHandler serves what everybody may ask: nothing yet.
-func (s *server) publicHandler(measure middleware) http.Handler {
-	return newRouter(measure)
-}
-
 // internalHandler serves what the gateways ask: package socialapi.
 func (s *server) internalHandler(secret string, measure middleware) http.Handler {
 	r := newRouter(measure, httpjson.RequireSecret(secret))

@@ -55,5 +55,7 @@ func newServer(cfg Config, st *store, accounts *accountsapi.Client, ringer *bell
 		metrics:    st.metrics,
 		log:        log,
 		ringer:     ringer,
+
+		trustedProxies: cfg.TrustedProxies,
 	}
 }

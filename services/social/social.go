@@ -6,6 +6,7 @@ package social
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -24,7 +25,8 @@ type server struct {
 	metrics    *metrics
 	log        *slog.Logger
 
-	ringer *bell.Ringer
+	ringer         *bell.Ringer
+	trustedProxies []netip.Prefix // who may tell a client's address
 }
 
 // send stores a batch. Each message is judged by itself: a bad one never fails

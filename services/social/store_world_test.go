@@ -1,6 +1,7 @@
 package social
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pymessage/internal/bell"
+	"pymessage/internal/fault"
 	"pymessage/internal/httpjson"
 	"pymessage/internal/postgres"
 	"pymessage/internal/service"
@@ -177,10 +179,25 @@ func newFakeAccounts(t testing.TB) *fakeAccounts {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+accountsapi.PathLookup,
 		httpjson.RequireSecret(testSecret)(httpjson.Endpoint(testenv.Logger(t), a.lookup)))
+	mux.Handle("POST "+accountsapi.PathResume,
+		httpjson.RequireSecret(testSecret)(httpjson.Endpoint(testenv.Logger(t), a.resume)))
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	a.url = srv.URL
 	return a
+}
+
+// resume takes "token of ID" for a token, of users that there are.
+func (a *fakeAccounts) resume(_ *http.Request, in accountsapi.Token) (out accountsapi.Session, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.broken {
+		panic(http.ErrAbortHandler)
+	}
+	if _, err := fmt.Sscanf(in.Token, "token of %d", &out.ID); err != nil || !a.ids[out.ID] || in.Address != "127.0.0.1" {
+		return accountsapi.Session{}, fault.New(fault.Unauthorized, "session is over")
+	}
+	return out, nil
 }
 
 func (a *fakeAccounts) lookup(_ *http.Request, in accountsapi.LookupRequest) (out accountsapi.LookupResponse, err error) {
