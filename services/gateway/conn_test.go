@@ -327,6 +327,11 @@ func TestAStalledSocketGoesOnFromTheStore(t *testing.T) {
 	if testutil.ToFloat64(b.metrics.stalls) == 0 {
 		t.Error("the queue was never full: nothing was tested")
 	}
+	b.neighbours.mu.Lock()
+	defer b.neighbours.mu.Unlock()
+	if b.given > 10*messages { // the queue takes 5 at once, and the shortest page has 16
+		t.Errorf("%d events were read for %d", b.given, messages)
+	}
 }
 
 func TestADrainAnswersWhatIsInFlightAndConfirmsWhatWasRead(t *testing.T) {

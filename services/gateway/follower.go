@@ -17,8 +17,10 @@ const (
 	overtake = 50 * time.Millisecond
 	// maxEarly bounds the rings that wait like this. More of them read the store.
 	maxEarly = 256
-	// pageSize is how many events one read of the store asks for.
-	pageSize = 256
+	// pageSize is how many events one read of the store asks for, unless a slow socket
+	// cannot take so many; then it is halved, down to maxHalvings times.
+	pageSize    = 256
+	maxHalvings = 4
 )
 
 // follower brings a user's inbox to the user's sockets, each in seq order without a
@@ -37,6 +39,7 @@ type follower struct {
 	reading bool   // a goroutine reads the store
 	early   map[int64]bell.Event
 	waiting bool // a timer waits for what is before early
+	halved  int  // how often pageSize is
 	rung    held // the newest of a ring that came before the first opening
 }
 
@@ -361,7 +364,7 @@ func (f *follower) readLoop() {
 func (f *follower) readPage(after int64) error {
 	ctx, cancel := context.WithTimeout(f.srv.connCtx, requestTimeout)
 	defer cancel()
-	page, err := f.srv.social.Read(ctx, socialapi.ReadRequest{User: f.id, After: after, Limit: pageSize})
+	page, err := f.srv.social.Read(ctx, socialapi.ReadRequest{User: f.id, After: after, Limit: f.pageSize()})
 	if err != nil {
 		return err
 	}
@@ -401,4 +404,22 @@ func (f *follower) take(page socialapi.Page, after int64) {
 	for _, ev := range page.Events {
 		f.offer(ev)
 	}
+	f.fitPages()
+}
+
+// fitPages makes pages as long as sockets can take them: what does not fit into the
+// queue of a slow one is read again when it has drained. It needs f.mu.
+func (f *follower) fitPages() {
+	slow := slices.ContainsFunc(f.conns, func(c *conn) bool { return c.live && c.isStalled() })
+	if slow {
+		f.halved = min(f.halved+1, maxHalvings)
+	} else {
+		f.halved = max(f.halved-1, 0)
+	}
+}
+
+func (f *follower) pageSize() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return pageSize >> f.halved
 }

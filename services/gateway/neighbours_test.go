@@ -37,6 +37,7 @@ type neighbours struct {
 	lanes     map[string]kept
 	stored    []socialapi.Batch // in the order of being stored
 	reads     int
+	given     int                     // events, by reads
 	moved     chan struct{}           // closed when positions have moved
 	faults    map[string]func() error // by path: before the request is carried out
 	drops     map[string]int          // by path: how many answers to drop after carrying out
@@ -255,6 +256,7 @@ func (n *neighbours) read(r socialapi.ReadRequest) (socialapi.Page, error) {
 	from := max(r.After, page.Oldest-1)
 	if from < page.Head {
 		page.Events = n.inboxes[r.User][from:min(page.Head, from+int64(r.Limit))]
+		n.given += len(page.Events)
 	}
 	return page, nil
 }
