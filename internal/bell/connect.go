@@ -18,6 +18,9 @@ const (
 	// topologyAge is how old a client's idea may become of which node of a cluster has
 	// which slots. Redirections correct it too, but a node that is gone gives none.
 	topologyAge = time.Second
+	// nodeTimeout bounds the wait for any answer of a node: go-redis asks for the
+	// topology without a limit of ours, and others know it too.
+	nodeTimeout = time.Second
 )
 
 // Connect makes a client of a single Redis from a redis:// URL. It does not connect
@@ -62,6 +65,7 @@ func clusterOptions(url string) (*redis.ClusterOptions, error) {
 	opts.DialTimeout = dialTimeout
 	opts.DisableIdentity = true
 	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	opts.ReadTimeout = nodeTimeout
 	opts.ClusterStateReloadInterval = topologyAge
 	return opts, nil
 }

@@ -78,20 +78,6 @@ func TestEventsOfOneUserShareARing(t *testing.T) {
 	}
 }
 
-func TestUserChannelsAreToldFromOthers(t *testing.T) {
-	t.Parallel()
-
-	c := Channels{Prefix: "p"}
-	if id, ok := c.UserOf(c.User(12345678)); !ok || id != 12345678 {
-		t.Fatalf("got %d, %v", id, ok)
-	}
-	for _, channel := range []string{"", "p:user:", "p:user:x", "q:user:12345678", "p:session:12345678"} {
-		if _, ok := c.UserOf(channel); ok {
-			t.Errorf("%q is taken for a user's channel", channel)
-		}
-	}
-}
-
 // FuzzDecode: a payload is an envelope that comes back as it was, or an error.
 func FuzzDecode(f *testing.F) {
 	f.Add(`{"v":1,"epoch":"e","event":{"seq":1,"kind":"message","peer":2,"content":"c"}}`)

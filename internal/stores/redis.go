@@ -39,6 +39,7 @@ type Redis struct {
 	// static
 	dir      string
 	port     int
+	busPort  int // of a node of a cluster
 	password string
 
 	mu     sync.Mutex
@@ -196,19 +197,14 @@ func (r *Redis) launch(ctx context.Context) error {
 
 // ready waits until the server answers.
 func (r *Redis) ready(ctx context.Context) error {
-	options, err := redis.ParseURL(r.URL())
-	if err != nil {
-		return err
-	}
-	options.MaxRetries, options.DialerRetries = -1, 1 // the loop below does it
-	options.ContextTimeoutEnabled, options.ReadTimeout = true, answerTimeout
-	client := redis.NewClient(options)
+	client := r.client() // tries once: the loop below does it again
 	defer client.Close()
 	running, cancel := whileRunning(ctx, r.server.done())
 	defer cancel()
+	var err error
 	wait := firstWait
 	for {
-		if err = listens(running, options.Addr); err == nil { // go-redis logs what it cannot dial
+		if err = listens(running, loopback(r.port)); err == nil { // go-redis logs what it cannot dial
 			err = client.Ping(running).Err()
 		}
 		if err == nil {
@@ -223,6 +219,14 @@ func (r *Redis) ready(ctx context.Context) error {
 			wait = min(2*wait, longestWait)
 		}
 	}
+}
+
+// client makes a client that tries once and does not wait for long.
+func (r *Redis) client() *redis.Client {
+	return redis.NewClient(&redis.Options{
+		Addr: loopback(r.port), Password: r.password, MaxRetries: -1, DialerRetries: 1,
+		ContextTimeoutEnabled: true, ReadTimeout: answerTimeout,
+	})
 }
 
 func listens(ctx context.Context, address string) error {
@@ -250,6 +254,7 @@ type redisProcess struct {
 	// static
 	program string
 	dir     string
+	more    string // settings beside those of every server
 
 	proc *child.Process // the running server, or the last one
 	log  logFile
@@ -263,7 +268,7 @@ func (p *redisProcess) launch(_ context.Context, port int, password string) erro
 	defer log.Close()                   // the server has its own copy
 	cmd := exec.Command(p.program, "-") // settings from standard input: arguments are public
 	cmd.Dir = p.dir
-	cmd.Stdin = strings.NewReader(redisSettings(port, password))
+	cmd.Stdin = strings.NewReader(redisSettings(port, password) + p.more)
 	cmd.Stdout, cmd.Stderr = log, log
 	p.proc, err = child.Start(cmd, syscall.SIGKILL)
 	return err

@@ -37,6 +37,22 @@ func RedisServer(t testing.TB) *stores.Redis {
 	return server
 }
 
+// RedisCluster starts a cluster of three masters and three replicas for this test
+// alone.
+func RedisCluster(t testing.TB) *stores.RedisCluster {
+	t.Helper()
+	dir, err := serverFolder("redis-cluster-")
+	if err != nil {
+		t.Fatalf("testenv: %v", err)
+	}
+	cluster, err := stores.StartRedisCluster(t.Context(), dir, 3)
+	if err != nil {
+		t.Fatalf("testenv: %v", err)
+	}
+	t.Cleanup(func() { check(t, cluster.Stop(context.WithoutCancel(t.Context()))) })
+	return cluster
+}
+
 // sharedRedis is the given server, or a new one for the whole process.
 func sharedRedis() (string, error) {
 	if given := os.Getenv("TEST_REDIS_URL"); given != "" {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
 
 	"pymessage/internal/bell"
 	"pymessage/internal/service"
@@ -17,7 +18,10 @@ import (
 	"pymessage/services/gateway/broker"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	// It ends up to a second after its pool was closed.
+	testenv.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
 
 // patience is how long a test waits for an event before it fails.
 const patience = 10 * time.Second
@@ -57,7 +61,24 @@ func (r *recorder) expect(t *testing.T, want heard) {
 type bundle struct {
 	*broker.Broker
 	*recorder
-	ringer *bell.Ringer
+	ringer   *bell.Ringer
+	registry *prometheus.Registry
+}
+
+// metric is the value of one of the broker's counters.
+func (b *bundle) metric(t *testing.T, name string) float64 {
+	t.Helper()
+	families, err := b.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("there is no metric %s", name)
+	return 0
 }
 
 func setup(t *testing.T, url, prefix string) *bundle {
@@ -69,7 +90,8 @@ func setupOn(t *testing.T, settings bell.Redis) *bundle {
 	t.Helper()
 	r := &recorder{rings: make(chan heard, 10000), restored: make(chan struct{}, 100)}
 	log := testenv.Logger(t)
-	b, err := broker.New(settings, r, log, prometheus.NewRegistry())
+	registry := prometheus.NewRegistry()
+	b, err := broker.New(settings, r, log, registry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +105,7 @@ func setupOn(t *testing.T, settings bell.Redis) *bundle {
 		running.Wait()
 		b.Close()
 	})
-	return &bundle{b, r, ringer}
+	return &bundle{b, r, ringer, registry}
 }
 
 func (b *bundle) ring(user int, seq int64) {

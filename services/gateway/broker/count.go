@@ -85,6 +85,9 @@ func (b *Broker) askNode(ctx context.Context, node *redis.Client, lines []*line,
 	counts, err := all.Result()
 	for i, l := range lines {
 		given := err == nil && inCharge(charges[i].Err())
+		if !given {
+			b.presence.(*redis.ClusterClient).ReloadState(ctx)
+		}
 		answers[l.number] = answer{given: given, ours: given && counts[b.channels.User(l.beacon)] > 0, counts: counts}
 	}
 }
@@ -137,9 +140,10 @@ func (l *line) connection() context.CancelCauseFunc {
 	return l.drop
 }
 
-// reload has go-redis look again which node of a cluster has which slots.
+// reload has go-redis look again which node of a cluster has which slots, and waits
+// for it: ForEachMaster begins with that.
 func (b *Broker) reload(ctx context.Context) {
 	if cluster, ok := b.rdb.(*redis.ClusterClient); ok {
-		cluster.ReloadState(ctx)
+		_ = cluster.ForEachMaster(ctx, func(context.Context, *redis.Client) error { return nil })
 	}
 }

@@ -113,7 +113,6 @@ func (l *line) run(ctx context.Context) error {
 		l.b.log.WarnContext(ctx, "lost a subscriber connection to Redis", "partition", l.number, "err", err)
 		l.b.metrics.reconnects.Inc()
 		l.noteBreak()
-		l.b.reload(ctx)
 		if time.Since(began) > retryMax {
 			pause = retryMin
 		}
@@ -123,6 +122,7 @@ func (l *line) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		pause = min(2*pause, retryMax)
+		l.b.reload(ctx)
 	}
 }
 
