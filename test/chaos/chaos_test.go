@@ -234,7 +234,6 @@ func (w *world) mayAsk(i, to int) bool {
 func (w *world) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, endLimit)
 	defer cancel()
-	began := w.rec.now()
 	w.awaitAnswers(ctx)
 	end := w.rec.now()
 	for _, id := range w.ids {
@@ -246,43 +245,46 @@ func (w *world) settle(ctx context.Context) {
 		w.t.Errorf("counting what is stored: %v", err)
 		return
 	}
-	if !w.await(ctx, func() bool { return w.rec.hasAll(stored) && w.rec.behind(end, last) == 0 }) {
-		w.t.Errorf("not everybody has got everything; %d sockets are behind", w.rec.behind(end, last))
+	all := func() string { return w.rec.lacking(stored, end, last) }
+	if !w.await(ctx, "everything to arrive", all) {
 		w.keepMetrics()
-		return
 	}
-	w.t.Logf("all is quiet after %v", (w.rec.now() - began).Round(time.Millisecond))
 }
 
 func (w *world) awaitAnswers(ctx context.Context) {
-	pending := func() (n int) {
-		for _, u := range w.users {
-			n += u.pending()
+	w.await(ctx, "every answer", func() string {
+		for i, u := range w.users {
+			if n := u.pending(); n > 0 {
+				return fmt.Sprintf("%d sends of %T %d", n, u, w.ids[i])
+			}
 		}
-		return n
-	}
-	if !w.await(ctx, func() bool { return pending() == 0 }) {
-		w.t.Errorf("%d sends are still without an answer", pending())
-	}
+		return ""
+	})
 }
 
-// await looks again whenever something has happened, and now and then.
-func (w *world) await(ctx context.Context, done func() bool) bool {
-	began := w.rec.now()
+// await waits until nothing is lacking any more, and looks whenever something has
+// happened, and now and then.
+func (w *world) await(ctx context.Context, what string, lacking func() string) (ok bool) {
+	began, latest := w.rec.now(), "nobody"
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		change := w.rec.change()
-		if done() {
+		lacks := lacking()
+		if lacks == "" {
+			w.t.Logf("waited %v for %s, at last for %s", (w.rec.now() - began).Round(time.Millisecond), what, latest)
 			return true
 		}
-		if w.rec.worked(began) > endPatience {
-			return false
-		}
+		latest = lacks
+		late := w.rec.worked(began) > endPatience
 		select {
 		case <-change:
 		case <-tick.C:
 		case <-ctx.Done():
+			late = true
+		}
+		if late {
+			w.t.Errorf("waited in vain for %s, at last for %s", what, latest)
 			return false
 		}
 	}

@@ -224,29 +224,23 @@ func (r *recorder) window(kind Kind, target string, user int) (end func()) {
 	return func() { r.record(func(_ *History, now Instant) { w.To = now }) }
 }
 
-// hasAll says whether each user has got as many different things as are stored.
-func (r *recorder) hasAll(stored map[int]int) bool {
+// lacking names a user who has not got as many different things as are stored, or a
+// socket that has lasted since before a moment and does not have as the newest what its
+// user should get last. It is empty if there is neither.
+func (r *recorder) lacking(stored map[int]int, before Instant, newest func(user int) string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for user, n := range stored {
-		if len(r.got[user]) < n {
-			return false
+		if got := len(r.got[user]); got < n {
+			return fmt.Sprintf("user %d of version %d, who has %d of %d", user, r.h.Versions[user], got, n)
 		}
 	}
-	return true
-}
-
-// behind counts the sockets that have lasted since before a moment and do not have
-// as the newest what their user should have got last.
-func (r *recorder) behind(before Instant, newest func(user int) string) (n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for _, s := range r.h.Sockets {
 		if !s.Hidden && s.Until == 0 && s.Since < before && s.Newest != newest(s.User) {
-			n++
+			return fmt.Sprintf("socket %d of user %d, since %v, at %.24q", s.Number, s.User, s.Since, s.Newest)
 		}
 	}
-	return n
+	return ""
 }
 
 // change is closed when something more has happened.
