@@ -57,6 +57,8 @@ func freeze(ctx context.Context, t *target, o *options, p *progress) (*result, e
 		f.w.connect(u, f.readers[i], mostSize)
 	}
 	var control, frozen []phase
+	cpu, began := t.cpu(), time.Now()
+	acked, _ := f.w.totals()
 	for range o.rounds {
 		for _, freezes := range []bool{false, true} {
 			found, err := f.phase(ctx, p, freezes)
@@ -71,6 +73,8 @@ func freeze(ctx context.Context, t *target, o *options, p *progress) (*result, e
 		}
 	}
 	r := f.compare(control, frozen)
+	after, _ := f.w.totals()
+	r.costs = costsOf(t, cpu, t.cpu(), time.Since(began), after-acked)
 	r.verdict = f.w.finish(ctx)
 	return r, ctx.Err()
 }
