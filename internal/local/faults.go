@@ -75,6 +75,11 @@ func (d *Deployment) Terminate(ctx context.Context, name string) error {
 	return d.with(name, func(u *unit) error { return u.stopWithin(ctx, stopTimeout) })
 }
 
+// Migrate brings a service's schema up to date, by the binary that is there now.
+func (d *Deployment) Migrate(ctx context.Context, service string) error {
+	return d.migrate(ctx, service)
+}
+
 // Start starts a program that Kill or Terminate ended, at the same addresses. It
 // does not wait until it is ready, which may depend on others: see Ready.
 func (d *Deployment) Start(ctx context.Context, name string) error {
