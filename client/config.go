@@ -57,6 +57,9 @@ type Config struct {
 	// OnSynced is called after each login, once everything was handed over that
 	// waited for it. Version 2.
 	OnSynced func(ctx context.Context, c *Client, seq int64)
+	// OnPassing is called with what is in no log, in the order of coming among events;
+	// what does not fit into the queue of events is lost. Version 2.
+	OnPassing func(ctx context.Context, c *Client, p Passing)
 	// OnStatus is told of connections that begin and end, by the goroutine that makes
 	// them: it must not wait.
 	OnStatus func(Status)

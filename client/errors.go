@@ -44,6 +44,19 @@ const (
 	ErrTooManyAttempts  Code = "too_many_attempts"
 	ErrTooManyRequests  Code = "too_many_requests" // the request was not carried out
 	ErrUnavailable      Code = "unavailable"
+
+	ErrRequestsFailed Code = "requests_failed"
+	ErrCancelFailed   Code = "cancel_failed"
+	ErrRemoveFailed   Code = "remove_failed"
+	ErrBlockFailed    Code = "block_failed"
+	ErrNotBlocked     Code = "not_blocked"
+	ErrUnblockFailed  Code = "unblock_failed"
+	ErrBlockedFailed  Code = "blocked_failed"
+	ErrUserNotFound   Code = "user_not_found"
+	ErrFindFailed     Code = "find_failed"
+	ErrHistoryFailed  Code = "history_failed"
+	ErrReadFailed     Code = "read_failed"
+	ErrPresenceFailed Code = "presence_failed"
 )
 
 // Error is an error that the server answered with.

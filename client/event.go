@@ -12,7 +12,36 @@ type Kind string
 const (
 	Message       Kind = "message"        // Peer sent Content
 	FriendRequest Kind = "friend_request" // Peer asks to be a friend
+
+	// Version 2.
+	FriendAdded   Kind = "friend_added"   // Peer is a friend now, and a request between the two is gone
+	FriendRemoved Kind = "friend_removed" // Peer is a friend no more
+	RequestSent   Kind = "request_sent"   // the user asked Peer, perhaps from another socket
+	RequestClosed Kind = "request_closed" // the request between the two is gone, without friendship
+	Blocked       Kind = "blocked"        // the user blocks Peer
+	Unblocked     Kind = "unblocked"      // the user blocks Peer no more
 )
+
+// The kinds of what passes, in version 2.
+const (
+	Typing  Kind = "typing"  // Peer, a friend, types a message
+	Receipt Kind = "receipt" // what the user sent to Peer, up to the event ID, has come to State
+	Read    Kind = "read"    // the user has read what Peer sent up to the event ID, on another socket
+	Sent    Kind = "sent"    // the user sent Content to Peer from another socket
+	Online  Kind = "online"  // Peer, a friend, is connected now
+	Offline Kind = "offline" // Peer, a friend, is connected no more
+)
+
+// Passing is something that is in no log: who is not connected never hears of it. The
+// fields are those that its kind names.
+type Passing struct {
+	Kind    Kind
+	Peer    int
+	ID      string
+	State   MessageState
+	Content string
+	SentAt  time.Time
+}
 
 // Event is something that concerns the user. Version 1 has no Seq, ID and SentAt.
 type Event struct {
@@ -95,8 +124,21 @@ type frame struct {
 	Friends []Friend   `json:"friends"`
 
 	Sender  int    `json:"sender"`
-	User    int    `json:"user"`
+	User    person `json:"user"`
 	Content string `json:"content"`
+
+	raw []byte // all of it: what only few kinds have is read when it is wanted
+}
+
+// person is a user as frames have it: an id, or an object. What later kinds have is
+// neither.
+type person Friend
+
+func (p *person) UnmarshalJSON(data []byte) error {
+	if json.Unmarshal(data, &p.ID) != nil {
+		_ = json.Unmarshal(data, (*Friend)(p))
+	}
+	return nil
 }
 
 // user is the id of login answers.
@@ -113,9 +155,25 @@ func (f *frame) name() (name string) {
 func (f *frame) event() Event {
 	ev := Event{Seq: f.Seq, ID: f.name(), Kind: Kind(f.Type), Peer: f.Sender, Content: f.Content, SentAt: milli(f.SentAt)}
 	if ev.Peer == 0 {
-		ev.Peer = f.User
+		ev.Peer = f.User.ID
 	}
 	return ev
+}
+
+// isPassing are the kinds that are in no log.
+var isPassing = map[Kind]bool{Typing: true, Receipt: true, Read: true, Sent: true, Online: true, Offline: true}
+
+func (f *frame) passing() Passing {
+	var more struct {
+		Recipient int          `json:"recipient"`
+		State     MessageState `json:"state"`
+	}
+	_ = json.Unmarshal(f.raw, &more) // what it does not have stays empty
+	p := Passing{Kind: Kind(f.Type), Peer: f.User.ID, ID: f.name(), State: more.State, Content: f.Content, SentAt: milli(f.SentAt)}
+	if p.Kind == Sent {
+		p.Peer = more.Recipient
+	}
+	return p
 }
 
 func milli(ms int64) time.Time {

@@ -51,8 +51,17 @@ func (s *session) dispatch(f *frame) error {
 		return s.onSynced(f.Seq)
 	case f.Seq > 0:
 		return s.onEvent(f)
+	case isPassing[Kind(f.Type)]:
+		s.onPassing(f.passing())
 	}
 	return nil
+}
+
+// onPassing hands over what is in no log, if there is room: it is not asked for again.
+func (s *session) onPassing(p Passing) {
+	if h := s.c.cfg.OnPassing; h != nil && !s.dropped {
+		s.c.inbox.offer(item{give: func(ctx context.Context) { h(ctx, s.c, p) }})
+	}
 }
 
 func (s *session) dispatch1(f *frame) error {

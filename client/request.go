@@ -39,7 +39,25 @@ type sendRequest struct {
 	Nonce     string `json:"nonce,omitempty"`
 }
 
-type userRequest struct { // request_friend, add_friend, deny_friend
+type findRequest struct {
+	head
+	Username string `json:"username"`
+}
+
+type historyRequest struct {
+	head
+	User   int    `json:"user"`
+	Before string `json:"before,omitempty"`
+	Limit  int    `json:"limit"`
+}
+
+type readRequest struct {
+	head
+	User int    `json:"user"`
+	ID   string `json:"id"`
+}
+
+type userRequest struct { // all that is done about a user
 	head
 	User int `json:"user"`
 }

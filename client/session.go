@@ -123,6 +123,7 @@ func (s *session) next() (*frame, error) {
 	if err := json.Unmarshal(data, f); err != nil {
 		return nil, fmt.Errorf("the server sent what is no frame: %w", err)
 	}
+	f.raw = data
 	return f, nil
 }
 

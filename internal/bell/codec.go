@@ -25,6 +25,8 @@ type jsonEnvelope struct {
 	Event   *Event `json:"event,omitempty"`
 	Session string `json:"session,omitempty"`
 	Except  string `json:"except,omitempty"`
+
+	Passing *Passing `json:"passing,omitempty"`
 }
 
 // encode makes the payload that is published.
@@ -32,14 +34,14 @@ func encode(e Envelope) ([]byte, error) {
 	if len(e.Events) > 0 {
 		return appendEvents(make([]byte, 0, sizeOf(e)), e), nil
 	}
-	return json.Marshal(jsonEnvelope{Version: versionJSON, Session: e.Session, Except: e.Except})
+	return json.Marshal(jsonEnvelope{Version: versionJSON, Session: e.Session, Except: e.Except, Passing: e.Passing})
 }
 
 // sizeOf is enough for the binary form.
 func sizeOf(e Envelope) int {
 	n := 16 + len(e.Epoch)
 	for _, ev := range e.Events {
-		n += 48 + len(ev.Kind) + len(ev.Content)
+		n += 49 + len(ev.Kind) + len(ev.Content)
 	}
 	return n
 }
@@ -52,9 +54,20 @@ func appendEvents(b []byte, e Envelope) []byte {
 		b = appendText(b, string(ev.Kind))
 		b = binary.AppendUvarint(b, uint64(ev.Peer))
 		b = binary.AppendUvarint(b, uint64(ev.SentAt))
+		b = binary.AppendUvarint(b, flagsOf(ev))
 		b = appendText(b, ev.Content)
 	}
 	return b
+}
+
+// flagQuiet is a bit of the number that says what else there is to know of an event.
+const flagQuiet = 1
+
+func flagsOf(ev Event) (flags uint64) {
+	if ev.Quiet {
+		flags |= flagQuiet
+	}
+	return flags
 }
 
 func appendText(b []byte, s string) []byte {
@@ -80,11 +93,11 @@ func decodeJSON(payload string) (Envelope, error) {
 	if err := json.Unmarshal([]byte(payload), &e); err != nil {
 		return Envelope{}, fmt.Errorf("ring is not an envelope: %w", err)
 	}
-	out := Envelope{Epoch: e.Epoch, Session: e.Session, Except: e.Except}
+	out := Envelope{Epoch: e.Epoch, Session: e.Session, Except: e.Except, Passing: e.Passing}
 	if e.Event != nil && e.Event.Seq > 0 {
 		out.Events = []Event{*e.Event}
 	}
-	if e.Version != versionJSON || len(out.Events) == 0 && out.Session == "" {
+	if e.Version != versionJSON || len(out.Events) == 0 && out.Session == "" && out.Passing == nil {
 		return Envelope{}, fmt.Errorf("ring has version %d and says nothing", e.Version)
 	}
 	return out, nil
@@ -94,7 +107,8 @@ func decodeEvents(payload string) (Envelope, error) {
 	r := reader{rest: payload}
 	e := Envelope{Epoch: r.text()}
 	for r.rest != "" && !r.broken {
-		ev := Event{Seq: r.number(), Kind: Kind(r.text()), Peer: int(r.number()), SentAt: r.number(), Content: r.text()}
+		ev := Event{Seq: r.number(), Kind: Kind(r.text()), Peer: int(r.number()), SentAt: r.number(),
+			Quiet: r.number()&flagQuiet != 0, Content: r.text()}
 		r.broken = r.broken || ev.Seq < 1
 		e.Events = append(e.Events, ev)
 	}

@@ -33,9 +33,13 @@ type Event struct {
 	Peer    int    `json:"peer"`              // the other user
 	Content string `json:"content,omitempty"` // of a message
 	SentAt  int64  `json:"sent_at"`           // when it was stored, Unix milliseconds
+	// Quiet says of a message that its sender does not want to hear of its delivery.
+	// It is known to who rings; the store does not keep it.
+	Quiet bool `json:"quiet,omitempty"`
 }
 
-// Envelope is what travels on a user's channel: events, or the end of a session.
+// Envelope is what travels on a user's channel: events, or the end of a session, or
+// what passes.
 type Envelope struct {
 	Epoch  string  // of the log that the seqs of Events count in
 	Events []Event // of the user's inbox, in the order of their storing
@@ -44,6 +48,8 @@ type Envelope struct {
 	Session string
 	// Except, beside EverySession, is the one session that goes on.
 	Except string
+	// Passing, where it is not nil, is all there is.
+	Passing *Passing
 }
 
 // EverySession as a session that has ended stands for all of the user's, and for the

@@ -30,6 +30,7 @@ const (
 type ring struct {
 	user     int
 	envelope Envelope
+	heard    func(gateways int64) // may be nil
 }
 
 // Ringer publishes rings in the background, in the order they were given for a user,
@@ -48,13 +49,13 @@ func NewRinger(rdb redis.UniversalClient, channels Channels, log *slog.Logger, r
 		rdb: rdb, channels: channels, log: log,
 		rings: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 			Name: "pymessage_rings_total",
-			Help: "Rings by outcome: published, failed (Redis did not take them), dropped (the queue was full).",
+			Help: "Rings by outcome: published, failed (Redis did not take them), dropped (the queue was full), gave_way (of no event, while the queue was half full).",
 		}, []string{"outcome"}),
 	}
 	for range channels.Partitions() {
 		r.queues = append(r.queues, make(chan ring, max(partitionQueue, ringQueue/channels.Partitions())))
 	}
-	for _, outcome := range []string{"published", "failed", "dropped"} {
+	for _, outcome := range []string{"published", "failed", "dropped", "gave_way"} {
 		r.rings.WithLabelValues(outcome) // exists before its first event
 	}
 	return r
@@ -72,20 +73,34 @@ func (r Redis) OpenRinger(log *slog.Logger, reg prometheus.Registerer) (ringer *
 
 // Ring tells user's gateways of ev. It never blocks and may lose the ring.
 func (r *Ringer) Ring(user int, epoch string, ev Event) {
-	r.enqueue(ring{user, Envelope{Epoch: epoch, Events: []Event{ev}}})
+	r.enqueue(ring{user: user, envelope: Envelope{Epoch: epoch, Events: []Event{ev}}})
 }
 
 // RingSessionEnd tells user's gateways that one of the user's sessions has ended.
 // It never blocks and may lose the ring.
 func (r *Ringer) RingSessionEnd(user int, session string) {
-	r.enqueue(ring{user, Envelope{Session: session}})
+	r.enqueue(ring{user: user, envelope: Envelope{Session: session}})
 }
 
 // RingSessionsEnd tells user's gateways that all sessions of the user have ended but
 // one, if except is not empty, and that sockets without a session have to go as well.
 // It never blocks and may lose the ring.
 func (r *Ringer) RingSessionsEnd(user int, except string) {
-	r.enqueue(ring{user, Envelope{Session: EverySession, Except: except}})
+	r.enqueue(ring{user: user, envelope: Envelope{Session: EverySession, Except: except}})
+}
+
+// Pass tells user's gateways of something that is in no inbox. It never blocks; it may
+// be lost, and gives way to rings when many wait.
+func (r *Ringer) Pass(user int, p Passing) { r.PassCounted(user, p, nil) }
+
+// PassCounted is Pass, and calls heard with the number of gateways that were told,
+// unless it was lost. heard must not block.
+func (r *Ringer) PassCounted(user int, p Passing, heard func(gateways int64)) {
+	if queue := r.queues[r.channels.Partition(user)]; len(queue) > cap(queue)/2 {
+		r.rings.WithLabelValues("gave_way").Inc()
+		return
+	}
+	r.enqueue(ring{user: user, envelope: Envelope{Passing: &p}, heard: heard})
 }
 
 func (r *Ringer) enqueue(next ring) {
@@ -162,13 +177,17 @@ func (r *Ringer) publish(ctx context.Context, batch []ring) {
 	if r.channels.Sharded() {
 		publish = pipe.SPublish
 	}
+	var heard []func()
 	for _, b := range join(batch) {
 		payload, err := encode(b.envelope)
 		if err != nil {
 			r.log.ErrorContext(ctx, "ring could not be encoded", "err", err)
 			continue
 		}
-		publish(ctx, r.channels.User(b.user), payload)
+		told := publish(ctx, r.channels.User(b.user), payload)
+		if b.heard != nil {
+			heard = append(heard, func() { b.heard(told.Val()) })
+		}
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		r.log.WarnContext(ctx, "rings lost; the gateways' checks will find what they were for", "rings", len(batch), "err", err)
@@ -176,6 +195,9 @@ func (r *Ringer) publish(ctx context.Context, batch []ring) {
 		return
 	}
 	r.rings.WithLabelValues("published").Add(float64(len(batch)))
+	for _, tell := range heard {
+		tell()
+	}
 }
 
 // join makes one ring of the events of one user: what Redis and the gateways that

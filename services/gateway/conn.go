@@ -51,11 +51,15 @@ type conn struct {
 	limiter *rate.Limiter
 	tasks   sync.WaitGroup // the writer, and the opening of the inbox
 
+	unconfirmed unconfirmed
+
 	// Owned by the read loop.
-	loginLeft time.Duration // of the time for the login
-	badFrames int           // in a row
-	ref       string        // of the request that is worked on; version 2
-	extended  time.Time     // when the read deadline was moved
+	loginLeft time.Duration     // of the time for the login
+	badFrames int               // in a row
+	ref       string            // of the request that is worked on; version 2
+	watching  bool              // the presence of friends
+	typed     map[int]time.Time // when a user was told last that this one types
+	extended  time.Time         // when the read deadline was moved
 
 	// Guarded by user.mu.
 	last   int64 // newest seq that was queued for this socket
@@ -220,6 +224,9 @@ func (c *conn) readFailed(err error) {
 func (c *conn) end() {
 	c.flushClose()
 	if c.user != nil {
+		if c.watching {
+			c.srv.presence.unwatch(c)
+		}
 		c.srv.hub.leave(c.user, c)
 		c.srv.positions.flushSoon()
 	}

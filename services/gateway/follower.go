@@ -41,6 +41,7 @@ type follower struct {
 	waiting bool // a timer waits for what is before early
 	halved  int  // how often pageSize is
 	rung    held // the newest of a ring that came before the first opening
+	copies  copies
 }
 
 // add is false when there are limit sockets already.
@@ -225,8 +226,14 @@ func (f *follower) offer(ev bell.Event) (gap bool) {
 		if c.event(data[c.version], ev.Seq, c.liveSince(ev)) {
 			c.last = ev.Seq
 			f.srv.metrics.queued(ev.Kind)
+			if wantsReceipt(ev, f.id) {
+				c.unconfirmed.note(ev)
+			}
 			f.told(c)
 		}
+	}
+	if ev.Kind == bell.KindFriendAdded || ev.Kind == bell.KindFriendRemoved {
+		f.srv.presence.changed(f.id)
 	}
 	return gap
 }

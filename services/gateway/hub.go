@@ -42,6 +42,7 @@ func (h *hub) join(user int, c *conn) (f *follower, subscribed <-chan struct{}) 
 	if f == nil {
 		f = &follower{id: user, srv: h.srv}
 		sh.users[user] = f
+		h.srv.presence.moved(user, true)
 	}
 	if !f.add(c, h.srv.cfg.SocketsPerUser) {
 		return nil, nil
@@ -58,6 +59,7 @@ func (h *hub) leave(f *follower, c *conn) {
 	if f.remove(c) {
 		delete(sh.users, f.id)
 		h.srv.broker.Unsubscribe(f.id)
+		h.srv.presence.moved(f.id, false)
 	}
 }
 
@@ -83,6 +85,8 @@ func (h *hub) Deliver(user int, env bell.Envelope) {
 	case f == nil:
 	case env.Session != "":
 		f.endSession(env.Session, env.Except)
+	case env.Passing != nil:
+		f.onPassing(*env.Passing)
 	default:
 		f.onRing(env)
 	}

@@ -132,6 +132,9 @@ func (c *conn) join(s accountsapi.Session) bool {
 		c.srv.metrics.lateSubscriptions.Inc()
 	case <-c.srv.connCtx.Done():
 	}
+	if c.version == wire.V2 {
+		f.announce()
+	}
 	c.srv.freshSessions.add(c) // from here on its end is rung for, but it may have ended before
 	return true
 }
@@ -154,6 +157,7 @@ func (c *conn) begun(epoch string, seq int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.start++
+	c.unconfirmed.forget()
 	c.epoch, c.written, c.confirmed = epoch, seq, seq
 }
 
@@ -199,6 +203,7 @@ func (c *conn) ack(seq int64) {
 		return
 	}
 	c.srv.positions.note(c.user.id, epoch, seq)
+	c.tellSenders(seq)
 	if c.ref != "" {
 		c.reply(wire.AckResp(seq))
 	}

@@ -28,6 +28,7 @@ type metrics struct {
 	gaps              prometheus.Counter
 	headsBehind       prometheus.Counter
 	stalls            prometheus.Counter
+	passingDropped    prometheus.Counter
 	slowCloses        prometheus.Counter
 	throttled         prometheus.Counter
 	closes            *prometheus.CounterVec
@@ -61,20 +62,21 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	m := metrics{
 		sockets: f.NewGauge(prometheus.GaugeOpts{Name: "pymessage_gateway_sockets",
 			Help: "Open sockets, logged in or not."}),
-		requests:     counters("requests_total", "Valid requests by type.", "type"),
-		errors:       counter("errors_total", "Error answers other than those to sends."),
-		logins:       counters("logins_total", "Logins by outcome: ok, or the kind of the fault.", "outcome"),
-		resumes:      counters("resumes_total", "Logins by token, by outcome: ok, or the kind of the fault.", "outcome"),
-		creations:    counters("creations_total", "Account creations by outcome: ok, or the kind of the fault.", "outcome"),
-		sends:        counters("sends_total", "Sends by outcome: stored, not_connected, not_friend, invalid, failed.", "outcome"),
-		catchUps:     counter("inbox_reads_total", "Pages of inboxes read from the store."),
-		gaps:         counter("gaps_total", "Times events before a ring did not come in time and were read from the store."),
-		headsBehind:  counter("heads_behind_total", "Times a check of the heads found events of a user whose rings had not come."),
-		stalls:       counter("stalls_total", "Times the queue of a slow socket was full, so that it went on from the store."),
-		slowCloses:   counter("slow_closes_total", "Sockets cut since a write made no progress for PATIENCE."),
-		throttled:    counter("throttled_total", "Requests refused since their socket sent too many."),
-		closes:       counters("closes_total", "Sockets closed by the gateway, by close code.", "code"),
-		batchRetries: counter("batch_retries_total", "Attempts to store a batch that were not answered with success."),
+		requests:       counters("requests_total", "Valid requests by type.", "type"),
+		errors:         counter("errors_total", "Error answers other than those to sends."),
+		logins:         counters("logins_total", "Logins by outcome: ok, or the kind of the fault.", "outcome"),
+		resumes:        counters("resumes_total", "Logins by token, by outcome: ok, or the kind of the fault.", "outcome"),
+		creations:      counters("creations_total", "Account creations by outcome: ok, or the kind of the fault.", "outcome"),
+		sends:          counters("sends_total", "Sends by outcome: stored, not_connected, not_friend, invalid, failed.", "outcome"),
+		catchUps:       counter("inbox_reads_total", "Pages of inboxes read from the store."),
+		gaps:           counter("gaps_total", "Times events before a ring did not come in time and were read from the store."),
+		headsBehind:    counter("heads_behind_total", "Times a check of the heads found events of a user whose rings had not come."),
+		stalls:         counter("stalls_total", "Times the queue of a slow socket was full, so that it went on from the store."),
+		passingDropped: counter("passing_dropped_total", "Frames that are in no inbox and were dropped: typing, receipts, copies of own sends and presence for a slow socket, and receipts beyond what is remembered."),
+		slowCloses:     counter("slow_closes_total", "Sockets cut since a write made no progress for PATIENCE."),
+		throttled:      counter("throttled_total", "Requests refused since their socket sent too many."),
+		closes:         counters("closes_total", "Sockets closed by the gateway, by close code.", "code"),
+		batchRetries:   counter("batch_retries_total", "Attempts to store a batch that were not answered with success."),
 		batchSize: f.NewHistogram(prometheus.HistogramOpts{Name: "pymessage_gateway_batch_messages",
 			Help: "Messages in a batch.", Buckets: prometheus.ExponentialBuckets(1, 2, 9)}),
 		deliveryDelay: histogram("delivery_seconds",

@@ -137,7 +137,11 @@ func (c *conn) markRead(req wire.Request) {
 		c.fail(failedOr(err, wire.ErrReadFailed, wire.ErrReadFailed.ForGood()))
 		return
 	}
-	c.reply(wire.ReadResp(req.User, wire.EventID(c.user.id, marked.Seq)))
+	id := wire.EventID(c.user.id, marked.Seq)
+	c.reply(wire.ReadResp(req.User, id))
+	if marked.Moved {
+		c.tellRead(int(req.User), id, marked.Tell)
+	}
 }
 
 // isUserKind says whether an event is about another user, and nothing else.

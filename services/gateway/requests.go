@@ -110,6 +110,10 @@ func (c *conn) request2(req wire.Request) {
 		c.getHistory(req)
 	case wire.MarkRead:
 		c.markRead(req)
+	case wire.Typing:
+		c.typing(req.User)
+	case wire.WatchPresence:
+		c.watchPresence()
 	}
 }
 

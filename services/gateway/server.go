@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -39,6 +40,7 @@ const endTimeout = 5 * time.Second
 type Server struct {
 	// Static after construction.
 	cfg       Config
+	name      string // tells this gateway from others
 	log       *slog.Logger
 	metrics   metrics
 	health    *service.Health
@@ -49,6 +51,8 @@ type Server struct {
 	hub       *hub
 	lanes     []*lane
 	positions *positions
+	receipts  *receipts
+	presence  *presence
 	probe     *probe
 	pings     connList // sockets to which events were written since their last ping
 	handler   http.Handler
@@ -71,7 +75,7 @@ type Server struct {
 // New makes a gateway; Run runs it.
 func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
 	s := &Server{
-		cfg: cfg, log: log, metrics: newMetrics(reg), health: &service.Health{},
+		cfg: cfg, name: uuid.NewString(), log: log, metrics: newMetrics(reg), health: &service.Health{},
 		accounts:    accountsapi.NewClient(cfg.AccountsURL, string(cfg.InternalSecret)),
 		social:      socialapi.NewClient(cfg.SocialURL, string(cfg.InternalSecret)),
 		headsWanted: make(chan struct{}, 1), sessionsWanted: make(chan struct{}, 1),
@@ -81,6 +85,8 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 	s.connCtx, s.cancelConns = context.WithCancel(context.Background())
 	s.hub = newHub(s)
 	s.positions = newPositions(s)
+	s.receipts = &receipts{srv: s, pending: map[receipt]int64{}}
+	s.presence = newPresence(s)
 	var err error
 	if s.broker, err = broker.New(cfg.Redis, s.hub, log, reg); err != nil {
 		return nil, err
@@ -152,6 +158,8 @@ func (s *Server) runBackground(g *errgroup.Group, ctx context.Context) {
 	g.Go(func() error { return s.broker.Run(ctx) })
 	g.Go(func() error { return s.ringer.Run(ctx) })
 	g.Go(func() error { s.positions.run(ctx); return nil })
+	g.Go(func() error { s.receipts.run(ctx); return nil })
+	g.Go(func() error { s.presence.run(ctx); return nil })
 	g.Go(func() error { s.watchHeads(ctx); return nil })
 	g.Go(func() error { s.watchSessions(ctx); return nil })
 	g.Go(func() error { s.heartbeat(ctx); return nil })

@@ -221,6 +221,7 @@ func (c *conn) onPong(payload string) error {
 	c.mu.Unlock()
 	if news && c.user != nil && c.version == wire.V1 { // version 2 acknowledges by itself
 		c.srv.positions.note(c.user.id, epoch, seq)
+		c.tellSenders(seq)
 	}
 	if c.user == nil {
 		return nil // the time for the login goes on

@@ -22,6 +22,8 @@ func (s *server) internalHandler(secret string, measure middleware) http.Handler
 	r.Post(socialapi.PathHeads, httpjson.Endpoint(s.log, s.postHeads))
 	r.Post(socialapi.PathPositions, httpjson.Endpoint(s.log, s.postPositions))
 	r.Post(socialapi.PathFriends, httpjson.Endpoint(s.log, s.postFriends))
+	r.Post(socialapi.PathFriendsOf, httpjson.Endpoint(s.log, s.postFriendsOf))
+	r.Post(socialapi.PathBetween, httpjson.Endpoint(s.log, s.postBetween))
 	r.Post(socialapi.PathRequests, httpjson.Endpoint(s.log, s.postRequests))
 	r.Post(socialapi.PathBlocked, httpjson.Endpoint(s.log, s.postBlocked))
 	r.Post(socialapi.PathHistory, httpjson.Endpoint(s.log, s.postHistory))
@@ -101,6 +103,23 @@ func (s *server) postFriends(r *http.Request, in socialapi.UserRequest) (out soc
 		return out, err
 	}
 	out.Friends, err = s.store.friends(r.Context(), in.User)
+	return out, err
+}
+
+func (s *server) postFriendsOf(r *http.Request, in socialapi.FriendsOfRequest) (out socialapi.FriendsOf, err error) {
+	if len(in.Users) > socialapi.MaxFriends {
+		return out, fault.New(fault.Invalid, "at most %d users at once", socialapi.MaxFriends)
+	}
+	users := slices.DeleteFunc(in.Users, func(u int) bool { return !isID(u) })
+	out.Friends, err = s.store.friendsOf(r.Context(), users)
+	return out, err
+}
+
+func (s *server) postBetween(r *http.Request, in socialapi.FriendRequest) (out socialapi.Between, err error) {
+	if err := checkPair(in); err != nil {
+		return out, err
+	}
+	out.Friends, err = s.store.areFriends(r.Context(), in.Actor, in.User)
 	return out, err
 }
 

@@ -31,6 +31,15 @@ func (w *world) snapshot(user int) snapshot {
 	for _, peer := range w.blocked(user) {
 		s.Blocked[peer] = true
 	}
+	all, err := w.client.FriendsOf(w.t.Context(), []int{user, maxID})
+	if err != nil || len(all[user]) != len(s.Friends) || len(all) > 1 {
+		w.t.Errorf("friends of %d and of nobody: %v, %v", user, all, err)
+	}
+	for _, friend := range all[user] {
+		if are, err := w.client.AreFriends(w.t.Context(), user, friend); err != nil || !are || !s.Friends[friend] {
+			w.t.Errorf("%d and %d are friends in one answer and not in another: %v", user, friend, err)
+		}
+	}
 	requests := w.requests(user)
 	for _, r := range requests.Incoming {
 		s.Incoming[r.User] = r.Since

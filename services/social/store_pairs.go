@@ -32,6 +32,36 @@ func (s *store) friends(ctx context.Context, user int) (friends []int, err error
 	return friends, err
 }
 
+// friendsOf lists the friends of those users that have some.
+func (s *store) friendsOf(ctx context.Context, users []int) (out map[int][]int, err error) {
+	err = s.do(ctx, "friends_of", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, `
+			SELECT low, high FROM pairs WHERE low = ANY($1::integer[]) AND state = $2
+			UNION ALL
+			SELECT high, low FROM pairs WHERE high = ANY($1::integer[]) AND state = $2`, users, stateFriends)
+		if err != nil {
+			return err
+		}
+		out = map[int][]int{}
+		var user, friend int
+		_, err = pgx.ForEachRow(rows, []any{&user, &friend}, func() error {
+			out[user] = append(out[user], friend)
+			return nil
+		})
+		return err
+	})
+	return out, err
+}
+
+// areFriends says whether two users are friends.
+func (s *store) areFriends(ctx context.Context, a, b int) (friends bool, err error) {
+	err = s.do(ctx, "are_friends", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pairs WHERE low = $1 AND high = $2 AND state = $3)`,
+			min(a, b), max(a, b), stateFriends).Scan(&friends)
+	})
+	return friends, err
+}
+
 // requests lists those that a user got and sent and that nobody has answered, oldest
 // first.
 func (s *store) requests(ctx context.Context, user int) (out socialapi.Requests, err error) {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -18,8 +19,24 @@ const (
 // Unknown counts as connected: when Redis is away, does not answer in time, does not
 // know of our own subscriptions, or was connected to anew within the last seconds.
 func (b *Broker) Connected(ctx context.Context, users []int) []bool {
+	there, known := b.look(ctx, users)
+	for i := range there {
+		there[i] = there[i] || !known[i]
+	}
+	return there
+}
+
+// Online is Connected for those who would rather not know: unknown does not count,
+// and then it is not sure.
+func (b *Broker) Online(ctx context.Context, users []int) (online []bool, sure bool) {
+	there, known := b.look(ctx, users)
+	return there, !slices.Contains(known, false)
+}
+
+// look says of each user whether there is a socket, and whether that is known.
+func (b *Broker) look(ctx context.Context, users []int) (there, known []bool) {
 	if len(users) == 0 {
-		return nil
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, presenceTimeout)
 	defer cancel()
@@ -34,18 +51,16 @@ func (b *Broker) Connected(ctx context.Context, users []int) []bool {
 	}
 	answers := b.ask(ctx, question)
 	certain = b.certain() // connections may have been lost meanwhile
-	unknown := false
-	out := make([]bool, len(users))
+	there, known = make([]bool, len(users)), make([]bool, len(users))
 	for i, user := range users {
 		n := b.channels.Partition(user)
-		known := certain[n] && answers[n].ours
-		unknown = unknown || !known
-		out[i] = !known || answers[n].counts[names[i]] > 0
+		known[i] = certain[n] && answers[n].ours
+		there[i] = known[i] && answers[n].counts[names[i]] > 0
 	}
-	if unknown {
+	if slices.Contains(known, false) {
 		b.metrics.unknown.Inc()
 	}
-	return out
+	return there, known
 }
 
 // certain says by line whether Redis knows by now what gateways have subscribed to.

@@ -86,7 +86,7 @@ func (f fields) arguments(req *Request) (err error) {
 		if req.User, err = f.id("recipient"); err == nil {
 			req.Content, err = f.content()
 		}
-	case RequestFriend, AddFriend, DenyFriend, CancelRequest, RemoveFriend, Block, Unblock:
+	case RequestFriend, AddFriend, DenyFriend, CancelRequest, RemoveFriend, Block, Unblock, Typing:
 		req.User, err = f.id("user")
 	case FindUser:
 		var ok bool

@@ -37,6 +37,7 @@ func errors2() []wire.Error {
 		wire.ErrSessionOver, wire.ErrRequestsFailed, wire.NoRequestTo(1), wire.CancelFailed(1), wire.RemoveFailed(1),
 		wire.BlockFailed(1), wire.NotBlocked(1), wire.UnblockFailed(1), wire.ErrBlockedFailed,
 		wire.ErrUserNotFound, wire.ErrFindFailed, wire.ErrHistoryFailed, wire.ErrReadFailed,
+		wire.ErrPresenceFailed,
 	}
 }
 
@@ -80,7 +81,7 @@ func TestTheDocumentHasEveryFrameOfVersion2(t *testing.T) {
 	t.Parallel()
 
 	placeholders := strings.NewReplacer(`"NAME"`, "NAME", `"TEXT"`, "TEXT", `"T"`, "TOKEN", `"E"`, "EPOCH", `"1-2"`, "EVENT",
-		`:1,`, ":ID,", `:1}`, ":ID}", `:2,`, ":SEQ,", `:2}`, ":SEQ}", ":3,", ":MS,", ":3}", ":MS}")
+		`:1,`, ":ID,", `:1}`, ":ID}", `[1]`, "[ID]", `:2,`, ":SEQ,", `:2}`, ":SEQ}", ":3,", ":MS,", ":3}", ":MS}")
 	place := wire.Place{Seq: 2, ID: wire.EventID(1, 2), SentAt: 3}
 	session := wire.Session{ID: 1, Token: "T", ExpiresAt: 3, Seq: 2, Epoch: "E"}
 	resumed := session
@@ -97,6 +98,8 @@ func TestTheDocumentHasEveryFrameOfVersion2(t *testing.T) {
 		wire.UserEvent("friend_request", 1, place), wire.UserEvent("friend_added", 1, place), wire.UserEvent("friend_removed", 1, place),
 		wire.UserEvent("request_sent", 1, place), wire.UserEvent("request_closed", 1, place),
 		wire.UserEvent("blocked", 1, place), wire.UserEvent("unblocked", 1, place),
+		wire.TypingResp, wire.PresenceResp([]int{1}), wire.TypingEvent(1), wire.ReceiptEvent(1, wire.StateRead, "1-2"),
+		wire.ReadEvent(1, "1-2"), wire.SentEvent(1, "TEXT", "1-2", 3), wire.OnlineEvent(1), wire.OfflineEvent(1),
 		wire.SyncedEvent(2), wire.HeartbeatEvent(2), wire.ResyncEvent(2, 2, "E"),
 	} {
 		if want := "`" + placeholders.Replace(placeholders.Replace(string(frame))) + "`"; !strings.Contains(doc, want) {

@@ -38,6 +38,7 @@ var (
 	ErrUserNotFound   = Error{Code: "user_not_found", Text: "no such user"}
 	ErrFindFailed     = Error{Code: "find_failed", Text: "failed to find user", RetryAfter: retrySoon}
 	ErrHistoryFailed  = Error{Code: "history_failed", Text: "failed to get history", RetryAfter: retrySoon}
+	ErrPresenceFailed = Error{Code: "presence_failed", Text: "failed to watch presence", RetryAfter: retrySoon}
 	ErrReadFailed     = Error{Code: "read_failed", Text: "failed to mark as read", RetryAfter: retrySoon}
 )
 

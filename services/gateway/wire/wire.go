@@ -48,6 +48,8 @@ const (
 	FindUser      Type = "find_user"      // version 2: username
 	GetHistory    Type = "get_history"    // version 2: user; before, limit
 	MarkRead      Type = "mark_read"      // version 2: user, id
+	Typing        Type = "typing"         // version 2: user
+	WatchPresence Type = "watch_presence" // version 2: nothing
 )
 
 // requests of version 2; the first are those of version 1.
@@ -55,6 +57,7 @@ var requests = []Type{
 	SendMsg, Login, CreateAcc, GetFriends, RequestFriend, AddFriend, DenyFriend,
 	Resume, Logout, Ack,
 	GetRequests, CancelRequest, RemoveFriend, Block, Unblock, GetBlocked, FindUser, GetHistory, MarkRead,
+	Typing, WatchPresence,
 }
 
 const requestsOfV1 = 7

@@ -60,6 +60,18 @@ func (c *Client) Friends(ctx context.Context, user int) ([]int, error) {
 	return out.Friends, err
 }
 
+// FriendsOf lists the friends of at most MaxFriends users.
+func (c *Client) FriendsOf(ctx context.Context, users []int) (map[int][]int, error) {
+	out, err := post[FriendsOf](ctx, c, PathFriendsOf, FriendsOfRequest{users})
+	return out.Friends, err
+}
+
+// AreFriends says whether two users are friends.
+func (c *Client) AreFriends(ctx context.Context, actor, user int) (bool, error) {
+	out, err := post[Between](ctx, c, PathBetween, FriendRequest{Actor: actor, User: user})
+	return out.Friends, err
+}
+
 // Requests lists the friend requests of a user that wait for an answer.
 func (c *Client) Requests(ctx context.Context, user int) (Requests, error) {
 	return post[Requests](ctx, c, PathRequests, UserRequest{user})

@@ -15,6 +15,8 @@ const (
 	PathRequest   = "/internal/v1/friends/request"
 	PathAccept    = "/internal/v1/friends/accept"
 	PathDeny      = "/internal/v1/friends/deny"
+	PathFriendsOf = "/internal/v1/friends/list-many"
+	PathBetween   = "/internal/v1/friends/between"
 	PathCancel    = "/internal/v1/friends/cancel"
 	PathRemove    = "/internal/v1/friends/remove"
 	PathRequests  = "/internal/v1/friends/requests"
@@ -35,6 +37,7 @@ const (
 	MaxLaneName = 64    // bytes
 	MaxNonce    = 64    // bytes
 	MaxHistory  = 200   // messages in one History
+	MaxFriends  = 1000  // users in one FriendsOfRequest
 )
 
 // Batch is what a lane of a gateway sends at once. A lane numbers its batches 1,
@@ -157,6 +160,21 @@ type PositionsRequest struct {
 // Friends are the ids of a user's friends, in the order of becoming friends.
 type Friends struct {
 	Friends []int `json:"friends"`
+}
+
+// FriendsOfRequest asks for the friends of many users.
+type FriendsOfRequest struct {
+	Users []int `json:"users"`
+}
+
+// FriendsOf are the friends of those users that have some, in no particular order.
+type FriendsOf struct {
+	Friends map[int][]int `json:"friends"`
+}
+
+// Between is what is between two users: whether they are friends.
+type Between struct {
+	Friends bool `json:"friends"`
 }
 
 // Requests are the friend requests of a user that nobody has answered, oldest first.
