@@ -85,10 +85,8 @@ func TestAPongOfVersion1IsAReceiptToVersion2(t *testing.T) {
 	answer := alice.ask(map[string]any{"type": "send_msg", "recipient": bob.id, "content": "hi"})
 	bob.expect(fmt.Sprintf(`{"type":"message","sender":%d,"content":"hi"}`, alice.id))
 	go func() { // the pong is sent by reading
-		for {
-			if _, err := bob.tryRead(); err != nil {
-				return
-			}
+		for err := error(nil); err == nil; {
+			_, _, err = bob.ws.ReadMessage()
 		}
 	}()
 	alice.expectPassing(map[string]any{"type": "receipt", "user": id(bob.id), "state": "delivered", "id": answer["id"]})
