@@ -38,7 +38,8 @@ func TestARollingRestartUnderTrafficLosesAndDoublesNothing(t *testing.T) {
 		c.goOn()
 		ends, returns := c.breaks(began)
 		checkDrain(t, gateway.Name, ends)
-		checkSpread(t, gateway.Name, returns, 2*time.Second)
+		checkSpread(t, gateway.Name+" sent away", ends, 2*time.Second)
+		checkSpread(t, "they came back to others than "+gateway.Name, returns, 2*time.Second)
 		if log, err := os.ReadFile(gateway.LogFile); err != nil || !strings.Contains(string(log), "serve finished") {
 			t.Errorf("%s did not end in good order: %v", gateway.Name, err)
 		}
@@ -70,26 +71,26 @@ func checkDrain(t *testing.T, gateway string, ends []status) {
 // drainStep is the longest pause between two sockets that a gateway closes.
 const drainStep = 20 * time.Millisecond
 
-// checkSpread checks that people came back over the time in which they were sent
-// away, DRAIN_SPREAD or less if they are few, and not all at once.
-func checkSpread(t *testing.T, gateway string, returns []status, drainSpread time.Duration) {
+// checkSpread checks that something happened to people over the time in which a gateway
+// closes its sockets, DRAIN_SPREAD or less if they are few, and not at once.
+func checkSpread(t *testing.T, what string, to []status, drainSpread time.Duration) {
 	t.Helper()
-	slices.SortFunc(returns, func(a, b status) int { return a.at.Compare(b.at) })
-	spread := min(drainSpread, time.Duration(len(returns))*drainStep)
-	n := len(returns)
-	middle := returns[n*9/10].at.Sub(returns[n/10].at)
-	crowded := 0
-	for i, r := range returns {
-		until := slices.IndexFunc(returns[i:], func(other status) bool { return other.at.Sub(r.at) > spread/5 })
+	slices.SortFunc(to, func(a, b status) int { return a.at.Compare(b.at) })
+	n := len(to)
+	spread := min(drainSpread, time.Duration(n)*drainStep)
+	middle := to[n*9/10].at.Sub(to[n/10].at)
+	crowded := 0 // the most within a fifth of it
+	for i, first := range to {
+		until := slices.IndexFunc(to[i:], func(s status) bool { return s.at.Sub(first.at) > spread/5 })
 		if until < 0 {
 			until = n - i
 		}
 		crowded = max(crowded, until)
 	}
-	t.Logf("%s: %d sockets came back over %v, the middle 80%% of them over %v, at most %d within %v",
-		gateway, n, returns[n-1].at.Sub(returns[0].at), middle, crowded, spread/5)
+	t.Logf("%s: %d sockets over %v, the middle 80%% of them over %v, at most %d within %v",
+		what, n, to[n-1].at.Sub(to[0].at), middle, crowded, spread/5)
 	if middle < spread/2 || crowded > n/2 {
-		t.Errorf("they came back in one moment")
+		t.Errorf("%s: all in one moment", what)
 	}
 }
 
