@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -24,6 +25,9 @@ import (
 type Document struct {
 	doc    *openapi3.T
 	router routers.Router
+
+	mu   sync.Mutex // guards all below
+	seen map[string]bool
 }
 
 // Load reads a document, which has to be one of OpenAPI 3.1.
@@ -43,7 +47,26 @@ func Load(t testing.TB, text []byte) *Document {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Document{doc, router}
+	return &Document{doc: doc, router: router, seen: map[string]bool{}}
+}
+
+// Unseen are the answers that the document tells of and no client of it has seen, as
+// "METHOD PATH STATUS", but for the statuses in except.
+func (d *Document) Unseen(except ...string) (unseen []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for path, item := range d.doc.Paths.Map() {
+		for method, operation := range item.Operations() {
+			for status := range operation.Responses.Map() {
+				answer := method + " " + path + " " + status
+				if !d.seen[answer] && !slices.Contains(except, status) {
+					unseen = append(unseen, answer)
+				}
+			}
+		}
+	}
+	slices.Sort(unseen)
+	return unseen
 }
 
 // CheckRoutes checks that the document tells of every route of h, and of no other.
@@ -120,6 +143,9 @@ func (c *checker) check(req *http.Request, body []byte, resp *http.Response, ans
 		return
 	}
 	where := route.Method + " " + route.Path
+	c.mu.Lock()
+	c.seen[where+" "+strconv.Itoa(resp.StatusCode)] = true
+	c.mu.Unlock()
 	copied := req.Clone(context.Background())
 	copied.Body = io.NopCloser(bytes.NewReader(body))
 	input := &openapi3filter.RequestValidationInput{

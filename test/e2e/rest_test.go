@@ -1,0 +1,345 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/jackc/pgx/v5"
+
+	"pymessage/internal/local"
+	"pymessage/test/openapi"
+)
+
+// stranger uses REST at the front door as the documents that are served there say, to
+// which every request and answer is held.
+type stranger struct {
+	t                *testing.T
+	base, token      string
+	accounts, social *openapi.Document
+}
+
+func newStranger(t *testing.T, base string) *stranger {
+	t.Helper()
+	documents := map[string]*openapi.Document{}
+	for _, name := range []string{"accounts", "social"} {
+		status, text := get(t, base+"/"+name+"/v1/openapi.json")
+		if status != http.StatusOK {
+			t.Fatalf("the document of %s: %d", name, status)
+		}
+		documents[name] = openapi.Load(t, []byte(text))
+	}
+	return &stranger{t: t, base: base, accounts: documents["accounts"], social: documents["social"]}
+}
+
+func (s *stranger) as(token string) *stranger {
+	other := *s
+	other.token = token
+	return &other
+}
+
+// do sends a request with a body, unless it is empty, that claims to be JSON.
+func (s *stranger) do(method, path, body string) (status int, answer map[string]any) {
+	s.t.Helper()
+	return s.doAs("application/json", method, path, body)
+}
+
+func (s *stranger) doAs(contentType, method, path, body string) (status int, answer map[string]any) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.base+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	if s.token != "" {
+		req.Header.Set("Authorization", "Bearer "+s.token)
+	}
+	document := s.accounts
+	if strings.HasPrefix(path, "/social/") {
+		document = s.social
+	}
+	resp, err := document.Client(s.t).Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if len(text) > 0 {
+		if err := json.Unmarshal(text, &answer); err != nil {
+			s.t.Fatalf("%s %s: %s", method, path, text)
+		}
+	}
+	return resp.StatusCode, answer
+}
+
+// want sends a request that must be answered with this status.
+func (s *stranger) want(status int, method, path, body string) map[string]any {
+	s.t.Helper()
+	got, answer := s.do(method, path, body)
+	if got != status {
+		s.t.Fatalf("%s %s: %d %v, want %d", method, path, got, answer, status)
+	}
+	return answer
+}
+
+// signUp makes an account and is its user.
+func (s *stranger) signUp(name string) (*stranger, int) {
+	s.t.Helper()
+	answer := s.want(201, "POST", "/accounts/v1/users", credentials(name))
+	return s.as(answer["session"].(map[string]any)["token"].(string)), int(answer["user"].(map[string]any)["id"].(float64))
+}
+
+func credentials(name string) string { return fmt.Sprintf(`{"username":%q,"pin":"1234"}`, name) }
+
+func TestAStrangerUsesEveryRouteOfTheDocuments(t *testing.T) {
+	t.Parallel()
+	nobody := newStranger(t, deployment(t).URL())
+	names := []string{uniqueName("alice"), uniqueName("bob"), uniqueName("carol")}
+	alice, a := nobody.signUp(names[0])
+	bob, b := nobody.signUp(names[1])
+	carol, c := nobody.signUp(names[2])
+	user := func(path string, id int) string { return strings.Replace(path, "{user}", fmt.Sprint(id), 1) }
+	ask := func(id int) string { return fmt.Sprintf(`{"user":%d}`, id) }
+	large := fmt.Sprintf(`{"username":%q,"pin":"1234"}`, strings.Repeat("a", 65<<10))
+
+	// accounts
+	nobody.want(200, "GET", user("/get_user?id={user}", a), "")
+	nobody.want(404, "GET", user("/get_user?id={user}", unusedID(t, nobody, a)), "")
+	nobody.want(400, "GET", "/get_user?id=alice", "")
+	nobody.want(409, "POST", "/accounts/v1/users", credentials(names[0]))
+	nobody.want(400, "POST", "/accounts/v1/users", credentials("a"))
+	login := nobody.want(201, "POST", "/accounts/v1/sessions", credentials(names[0]))["session"].(map[string]any)
+	nobody.want(401, "POST", "/accounts/v1/sessions", fmt.Sprintf(`{"username":%q,"pin":"4321"}`, names[0]))
+	nobody.want(400, "POST", "/accounts/v1/sessions", `{`)
+	alice.want(200, "GET", user("/accounts/v1/users?id={user}", b), "")
+	alice.want(200, "GET", "/accounts/v1/users?username="+names[1], "")
+	alice.want(400, "GET", "/accounts/v1/users", "")
+	alice.want(200, "GET", "/accounts/v1/me", "")
+	alice.want(200, "GET", "/accounts/v1/sessions", "")
+	alice.want(200, "GET", "/accounts/v1/me/export", "")
+	bob.want(404, "DELETE", "/accounts/v1/sessions/"+login["id"].(string), "") // is alice's
+	alice.want(204, "DELETE", "/accounts/v1/sessions/"+login["id"].(string), "")
+	alice.as(login["token"].(string)).want(401, "GET", "/social/v1/friends", "") // at once
+	alice.want(204, "PUT", "/accounts/v1/me/pin", `{"pin":"1234","new_pin":"5678"}`)
+	alice.want(403, "PUT", "/accounts/v1/me/pin", `{"pin":"1234","new_pin":"5678"}`)
+	alice.want(400, "PUT", "/accounts/v1/me/pin", `{"pin":"5678","new_pin":"1"}`)
+	alice.want(204, "PUT", "/accounts/v1/me/pin", `{"pin":"5678","new_pin":"1234"}`)
+	alice.want(403, "POST", "/accounts/v1/me/deletion", `{"pin":"4321"}`)
+	alice.want(400, "POST", "/accounts/v1/me/deletion", `[]`)
+
+	// social
+	const requests, friends, blocks = "/social/v1/requests", "/social/v1/friends", "/social/v1/blocks"
+	alice.want(200, "POST", requests, ask(b))
+	alice.want(204, "DELETE", user(requests+"/{user}", b), "")
+	alice.want(404, "DELETE", user(requests+"/{user}", b), "")
+	alice.want(400, "DELETE", requests+"/bob", "")
+	alice.want(200, "POST", requests, ask(b))
+	bob.want(204, "POST", user(requests+"/{user}/deny", a), "")
+	bob.want(404, "POST", user(requests+"/{user}/deny", a), "")
+	bob.want(400, "POST", requests+"/alice/deny", "")
+	alice.want(200, "POST", requests, ask(b))
+	carol.want(404, "POST", user(requests+"/{user}/accept", a), "") // is bob's
+	bob.want(204, "POST", user(requests+"/{user}/accept", a), "")
+	bob.want(400, "POST", requests+"/alice/accept", "")
+	alice.want(409, "POST", requests, ask(b))
+	alice.want(400, "POST", requests, ask(a))
+	alice.want(404, "POST", requests, ask(unusedID(t, nobody, a)))
+	carol.want(404, "DELETE", user(friends+"/{user}", a), "")
+	carol.want(400, "DELETE", friends+"/alice", "")
+	if got := carol.want(200, "GET", friends, ""); len(got["friends"].([]any)) != 0 {
+		t.Errorf("carol sees friends of others: %v", got)
+	}
+	if got := alice.want(200, "GET", friends, ""); len(got["friends"].([]any)) != 1 {
+		t.Errorf("alice has the friends %v", got)
+	}
+	bob.want(204, "DELETE", user(friends+"/{user}", a), "")
+	alice.want(200, "GET", requests, "")
+	alice.want(204, "PUT", user(blocks+"/{user}", c), "")
+	alice.want(404, "PUT", user(blocks+"/{user}", unusedID(t, nobody, a)), "")
+	alice.want(400, "PUT", blocks+"/carol", "")
+	alice.want(200, "GET", blocks, "")
+	if got := carol.want(200, "GET", blocks, ""); len(got["blocked"].([]any)) != 0 {
+		t.Errorf("carol sees who blocks: %v", got)
+	}
+	carol.want(404, "DELETE", user(blocks+"/{user}", a), "")
+	carol.want(400, "DELETE", blocks+"/alice", "")
+	alice.want(204, "DELETE", user(blocks+"/{user}", c), "")
+	alice.want(200, "GET", user("/social/v1/history?user={user}&limit=10", b), "")
+	alice.want(400, "GET", "/social/v1/history", "")
+	alice.want(404, "GET", user("/social/v1/history?user={user}&before=12345678-99", b), "")
+	alice.want(200, "GET", "/social/v1/export", "")
+
+	for _, route := range [][2]string{
+		{"POST", "/accounts/v1/users"}, {"POST", "/accounts/v1/sessions"}, {"PUT", "/accounts/v1/me/pin"},
+		{"POST", "/accounts/v1/me/deletion"}, {"POST", requests},
+	} {
+		alice.want(413, route[0], route[1], large)
+		if status, answer := alice.doAs("text/plain", route[0], route[1], `{"pin":"1234"}`); status != 415 {
+			t.Errorf("%s %s with a text: %d %v", route[0], route[1], status, answer)
+		}
+	}
+	for _, route := range [][2]string{
+		{"GET", "/accounts/v1/users?id=12345678"}, {"GET", "/accounts/v1/sessions"}, {"DELETE", "/accounts/v1/sessions"},
+		{"DELETE", "/accounts/v1/sessions/x"}, {"GET", "/accounts/v1/me"}, {"PUT", "/accounts/v1/me/pin"},
+		{"POST", "/accounts/v1/me/deletion"}, {"GET", "/accounts/v1/me/export"},
+		{"GET", friends}, {"DELETE", user(friends+"/{user}", a)}, {"GET", requests}, {"POST", requests},
+		{"DELETE", user(requests+"/{user}", a)}, {"POST", user(requests+"/{user}/accept", a)}, {"POST", user(requests+"/{user}/deny", a)},
+		{"GET", blocks}, {"PUT", user(blocks+"/{user}", a)}, {"DELETE", user(blocks+"/{user}", a)},
+		{"GET", user("/social/v1/history?user={user}", a)}, {"GET", "/social/v1/export"},
+	} {
+		for _, who := range []*stranger{nobody, nobody.as("a guess"), nobody.as(login["token"].(string))} {
+			who.want(401, route[0], route[1], "")
+		}
+	}
+	carol.want(204, "DELETE", "/accounts/v1/sessions", "")
+	alice.want(204, "POST", "/accounts/v1/me/deletion", `{"pin":"1234"}`)
+
+	nobody.want(200, "GET", "/accounts/v1/openapi.json", "")
+	nobody.want(200, "GET", "/social/v1/openapi.json", "")
+	// The rest needs services that fail or throttle: each has its own tests for that.
+	for name, document := range map[string]*openapi.Document{"accounts": nobody.accounts, "social": nobody.social} {
+		if unseen := document.Unseen("429", "503", "default"); len(unseen) > 0 {
+			t.Errorf("%s was not made to answer:\n%s", name, strings.Join(unseen, "\n"))
+		}
+	}
+}
+
+// unusedID is an id that nobody has.
+func unusedID(t *testing.T, s *stranger, near int) int {
+	t.Helper()
+	for id := near; ; id = 10_000_000 + (id+1)%90_000_000 {
+		if status, _ := s.do("GET", fmt.Sprintf("/get_user?id=%d", id), ""); status == 404 {
+			return id
+		}
+	}
+}
+
+// endsWith reads until the socket is closed with a code.
+func (c *rawClient) endsWith(code int) {
+	c.t.Helper()
+	for {
+		if err := c.ws.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			c.t.Fatal(err)
+		}
+		_, _, err := c.ws.ReadMessage()
+		if err == nil {
+			continue
+		}
+		if !websocket.IsCloseError(err, code) {
+			c.t.Fatalf("ended with %v, want close code %d", err, code)
+		}
+		return
+	}
+}
+
+func TestADeletedAccountIsGoneEverywhere(t *testing.T) {
+	t.Parallel()
+	d := ownDeployment(t, local.Options{Env: map[string][]string{"accounts": {"DELETION_GRACE=1s"}}})
+	one, two := pair(d)
+	rest := newStranger(t, d.URL())
+
+	const secret = "the secret of the deleted"
+	gone, friend, asked := create2(t, one, "gone-secretive"), create2(t, two, "friend"), create2(t, one, "asked")
+	old := gone.again(two) // version 1
+	there, _ := gone.resume(two, 0)
+	friend.about("request_friend", gone.id)
+	gone.about("add_friend", friend.id)
+	gone.about("request_friend", asked.id)
+	for _, to := range []*client2{friend, asked, gone} {
+		gone.ask(map[string]any{"type": "send_msg", "recipient": to.id, "content": secret, "nonce": fmt.Sprint(to.id)})
+	}
+	friend.ask(map[string]any{"type": "send_msg", "recipient": gone.id, "content": secret})
+	friend.expectEvents(gone.id, "request_sent", "friend_added")
+
+	<-time.After(1500 * time.Millisecond) // sockets that are new are checked; what ends these is the ring
+	began := time.Now()
+	rest.as(gone.token).want(204, "POST", "/accounts/v1/me/deletion", `{"pin":"`+pin+`"}`)
+	for _, socket := range []*rawClient{&gone.rawClient, &there.rawClient, old} {
+		socket.endsWith(4502)
+	}
+	if took := time.Since(began); took > 5*time.Second { // one second, on a loaded machine
+		t.Errorf("its sockets went after %v", took)
+	}
+	rest.as(gone.token).want(401, "GET", "/accounts/v1/me", "")
+	rest.as(gone.token).want(401, "GET", "/social/v1/friends", "")
+	rest.want(401, "POST", "/accounts/v1/sessions", credentials(gone.name))
+	rest.want(404, "GET", fmt.Sprintf("/get_user?id=%d", gone.id), "")
+	if found := rest.as(friend.token).want(200, "GET", "/accounts/v1/users?username="+gone.name, ""); len(found["users"].([]any)) != 0 {
+		t.Errorf("found %v", found)
+	}
+	for event := friend.object(); event["type"] != "friend_removed"; event = friend.object() {
+	}
+	if answer := friend.ask(map[string]any{"type": "get_friends"}); len(answer["friends"].([]any)) != 0 {
+		t.Errorf("the friend has %v", answer)
+	}
+	if answer := friend.ask(map[string]any{"type": "send_msg", "recipient": gone.id, "content": "hello?"}); answer["code"] != "not_connected" {
+		t.Errorf("writing to nobody: %v", answer)
+	}
+	eventually(t, "all is deleted, and looked for once more", func() bool {
+		var waiting int
+		query(t, d, `SELECT count(*) FROM accounts.outbox`, nil, &waiting)
+		return waiting == 0
+	})
+	if answer := friend.ask(map[string]any{"type": "get_history", "user": gone.id}); len(answer["messages"].([]any)) != 0 {
+		t.Errorf("the history is %v", answer)
+	}
+	if out := rest.as(friend.token).want(200, "GET", "/social/v1/export", ""); strings.Contains(fmt.Sprint(out), secret) {
+		t.Errorf("the export of the friend has %v", out)
+	}
+	for _, user := range []*client2{friend, asked} {
+		var gaps, tombstones int
+		query(t, d, `
+			SELECT i.head - count(e), count(*) FILTER (WHERE e.kind = 9 AND e.peer = 0 AND e.content = '')
+			FROM social.inboxes i JOIN social.events e USING (user_id)
+			WHERE user_id = $1
+			GROUP BY i.head`, []any{user.id}, &gaps, &tombstones)
+		if gaps != 0 || tombstones != 1 {
+			t.Errorf("the log of %s has %d gaps and %d tombstones", user.name, gaps, tombstones)
+		}
+	}
+	wantNowhere(t, d, gone.name, secret, fmt.Sprint(gone.id))
+}
+
+// remains are the columns in which docs/rest.md lets the id of a deleted account be.
+var remains = map[string]string{
+	"accounts.departed.id": "true", "social.inboxes.user_id": "head < 0", "social.events.peer": "kind NOT IN (1, 9)",
+	"social.nonces.recipient": "true", "social.lanes.firsts": "true",
+}
+
+// wantNowhere looks for texts in every column of every table of both schemas.
+func wantNowhere(t *testing.T, d *local.Deployment, texts ...string) {
+	t.Helper()
+	var columns [][]string
+	query(t, d, `
+		SELECT array_agg(ARRAY[table_schema, table_name, column_name]::text[])
+		FROM information_schema.columns
+		WHERE table_schema IN ('accounts', 'social') AND table_name <> 'goose_db_version'`, nil, &columns)
+	if len(columns) < 30 {
+		t.Fatalf("there are only %d columns", len(columns))
+	}
+	for _, c := range columns {
+		may := remains[strings.Join(c, ".")]
+		if may == "" {
+			may = "false"
+		}
+		var found []string
+		query(t, d, `
+			SELECT coalesce(array_agg(t::text), '{}')
+			FROM `+pgx.Identifier(c[:2]).Sanitize()+` t
+			WHERE NOT (`+may+`) AND EXISTS (SELECT FROM unnest($1::text[]) AS text
+				WHERE strpos(t.`+pgx.Identifier(c[2:]).Sanitize()+`::text, text) > 0)`, []any{texts}, &found)
+		if len(found) > 0 {
+			t.Errorf("%s still has %v", strings.Join(c, "."), found)
+		}
+	}
+}
