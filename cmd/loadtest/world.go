@@ -19,6 +19,9 @@ import (
 const (
 	// addresses on the loopback that sockets come from: each has 28,000 ports.
 	addresses = 8
+	// creations of accounts at a time: so many pins find room in the queue of
+	// accounts, which refuses more than ARGON2_QUEUE.
+	creations = 64
 	// mostFaults are told.
 	mostFaults = 10
 	// The pauses between two attempts to log in.
@@ -77,13 +80,18 @@ func (w *world) note(fault string) {
 
 // create makes all accounts, and leaves them logged in.
 func (w *world) create(ctx context.Context) error {
-	return w.each(ctx, w.users, func(ctx context.Context, u *user) error { return u.join(ctx, w.opts.prefix == "") })
+	limit := min(w.opts.parallel, creations)
+	return each(ctx, limit, w.users, func(ctx context.Context, u *user) error { return u.join(ctx, w.opts.prefix == "") })
 }
 
 // each does something for users, some at a time.
 func (w *world) each(ctx context.Context, users []*user, do func(context.Context, *user) error) error {
+	return each(ctx, w.opts.parallel, users, do)
+}
+
+func each(ctx context.Context, limit int, users []*user, do func(context.Context, *user) error) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(w.opts.parallel)
+	group.SetLimit(limit)
 	for _, u := range users {
 		group.Go(func() error {
 			if err := do(ctx, u); err != nil {
