@@ -10,12 +10,13 @@ import (
 // deployments on one Redis apart. In a Redis Cluster (see Redis.Channels) the users
 // are spread over partitions, the channels of each in one slot.
 type Channels struct {
-	Prefix string
-	stems  []string // by partition, up to the user's id; none without Redis Cluster
+	Prefix  string
+	stems   []string // by partition, up to the user's id; without Redis Cluster one or none
+	sharded bool
 }
 
 // Sharded says whether the channels are those of sharded pub/sub.
-func (c Channels) Sharded() bool { return len(c.stems) > 0 }
+func (c Channels) Sharded() bool { return c.sharded }
 
 // Partitions is how many there are: 1 without Redis Cluster.
 func (c Channels) Partitions() int { return max(1, len(c.stems)) }
@@ -34,7 +35,7 @@ func (c Channels) UserOf(channel string) (id int, ok bool) {
 }
 
 func (c Channels) stem(user int) string {
-	if !c.Sharded() {
+	if len(c.stems) == 0 {
 		return c.Prefix + ":user:"
 	}
 	return c.stems[c.Partition(user)]

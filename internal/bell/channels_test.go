@@ -14,7 +14,7 @@ func onCluster(partitions int) Redis {
 func TestUserChannelsAreToldFromOthers(t *testing.T) {
 	t.Parallel()
 
-	for _, c := range []Channels{{Prefix: "p"}, onCluster(16).Channels()} {
+	for _, c := range []Channels{{Prefix: "p"}, Redis{RedisPrefix: "p"}.Channels(), onCluster(16).Channels()} {
 		for _, id := range []int{12345678, 99999999, c.Nobody(c.Partitions() - 1)} {
 			if got, ok := c.UserOf(c.User(id)); !ok || got != id {
 				t.Errorf("%s: got %d, %v", c.User(id), got, ok)
@@ -27,7 +27,7 @@ func TestUserChannelsAreToldFromOthers(t *testing.T) {
 			}
 		}
 	}
-	if got := (Channels{Prefix: "p"}).User(12345678); got != "p:user:12345678" {
+	if got := (Redis{RedisPrefix: "p"}).Channels().User(12345678); got != "p:user:12345678" {
 		t.Errorf("the channel without a cluster is %s: neighbours of other versions do not hear it", got)
 	}
 }

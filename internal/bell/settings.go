@@ -67,11 +67,13 @@ func (r Redis) connect(conns int) (redis.UniversalClient, error) {
 // Channels are the names of the channels. In a Redis Cluster they carry the tag of
 // their partition, which decides on the slot.
 func (r Redis) Channels() Channels {
-	c := Channels{Prefix: r.RedisPrefix}
-	if r.RedisCluster {
-		for _, tag := range tags(r.RedisPartitions) {
-			c.stems = append(c.stems, r.RedisPrefix+":{"+tag+"}:user:")
-		}
+	c := Channels{Prefix: r.RedisPrefix, sharded: r.RedisCluster}
+	if !r.RedisCluster {
+		c.stems = []string{r.RedisPrefix + ":user:"}
+		return c
+	}
+	for _, tag := range tags(r.RedisPartitions) {
+		c.stems = append(c.stems, r.RedisPrefix+":{"+tag+"}:user:")
 	}
 	return c
 }

@@ -42,6 +42,9 @@ func (b *Broker) look(ctx context.Context, users []int) (there, known []bool) {
 	defer cancel()
 	names := make([]string, len(users))
 	question := make([][]string, len(b.lines))
+	if len(b.lines) == 1 {
+		question[0] = make([]string, 0, len(users)+1) // and the beacon
+	}
 	certain := b.certain()
 	for i, user := range users {
 		names[i] = b.channels.User(user)
