@@ -87,6 +87,7 @@ type conn struct {
 	revoked   bool   // the session is over
 	pong      []byte // payload of the pong that is queued; nil: none is
 	dirty     bool   // events were written since the last ping
+	unasked   int    // bytes of events written since then
 	pinged    time.Time
 	epoch     string // of the log that written and confirmed count in
 	start     int    // counts the times that this socket began to follow the inbox

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -208,6 +210,33 @@ func TestAPongBeyondWhatWasWrittenIsIgnored(t *testing.T) {
 	again.expectMessages(10000009, "1") // was never confirmed
 	if got, _ := b.position(bob.id); got != 0 {
 		t.Errorf("position is %d", got)
+	}
+}
+
+func TestPingsComeAmidALongBacklog(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+
+	bob := b.enter(t, "bob")
+	bob.ws.Close()
+	b.awaitGone(t, bob.id)
+	const messages = 100
+	content := strings.Repeat("x", 4096)
+	for range messages {
+		b.append(bob.id, 10000009, content)
+	}
+	again := b.enter(t, "bob")
+	got, confirmed, most := 0, 0, 0 // most was read without having been asked for
+	again.ws.SetPingHandler(func(payload string) error {
+		seq, _ := strconv.Atoi(payload[:strings.Index(payload, ".")])
+		most, confirmed = max(most, got-confirmed), seq
+		return nil
+	})
+	for ; got < messages; got++ {
+		again.expectMessages(10000009, content)
+	}
+	if limit := pingBytes/len(content) + 1; max(most, got-confirmed) > limit {
+		t.Errorf("%d events came between two pings, want at most %d", most, limit)
 	}
 }
 

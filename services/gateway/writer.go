@@ -19,6 +19,11 @@ import (
 // client has to take within the patience.
 const writeSize = 16 << 10
 
+// pingBytes is how many bytes of events go between two pings at most. Over a slow line
+// a ping of every pingTick would come late, behind all that the line holds, and what
+// the client has read long before would not be confirmed.
+const pingBytes = 64 << 10
+
 // writeBuffers are what writers join frames in; only a socket that is written to has
 // one.
 var writeBuffers = sync.Pool{New: func() any { return new([]byte) }}
@@ -146,8 +151,7 @@ func (c *conn) assemble(out []byte, batch []frame) (bytes []byte, rest []frame) 
 		}
 		switch {
 		case f.kind == pingFrame:
-			out = appendFrame(out, websocket.PingMessage, pingPayload(c.written, c.start))
-			c.dirty, c.pinged = false, time.Now()
+			out = c.appendPing(out)
 		case f.kind == pongFrame:
 			out = appendFrame(out, websocket.PongMessage, c.pong)
 			c.pong = nil
@@ -156,9 +160,18 @@ func (c *conn) assemble(out []byte, batch []frame) (bytes []byte, rest []frame) 
 		}
 		if f.kind == eventFrame && f.seq > 0 {
 			c.wroteEvent(f)
+			if c.unasked += len(f.data); c.unasked >= pingBytes && c.version == wire.V1 {
+				out = c.appendPing(out)
+			}
 		}
 	}
 	return out, nil
+}
+
+// appendPing adds a ping, which asks for all events before it. It needs c.mu.
+func (c *conn) appendPing(out []byte) []byte {
+	c.dirty, c.pinged, c.unasked = false, time.Now(), 0
+	return appendFrame(out, websocket.PingMessage, pingPayload(c.written, c.start))
 }
 
 // wroteEvent notes the newest seq for the next ping, which version 1 confirms by its
