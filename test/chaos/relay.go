@@ -8,8 +8,9 @@ import (
 	"sync/atomic"
 )
 
-// relayBuffer is small, so that a side that does not read is soon felt by the other.
-const relayBuffer = 16 << 10
+// relayBuffer is small, so that a side that does not read is soon felt by the other,
+// but not less than two segments of the loopback, which would go at a snail's pace.
+const relayBuffer = 128 << 10
 
 // pumpBuffer is what a relay carries at once.
 const pumpBuffer = 64 << 10
@@ -36,7 +37,7 @@ type link struct {
 }
 
 // newRelay listens on a free port of this machine. One that is narrow holds little
-// while it is frozen, and is slow.
+// while it is frozen.
 func newRelay(narrow bool) (*relay, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
