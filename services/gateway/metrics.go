@@ -94,7 +94,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 			"Logins that went on before Redis had confirmed the subscription."),
 	}
 	m.begin()
-	m.resolve(counters("events_queued_total", "Events queued for a socket, by kind: message, friend_request, other.", "kind"))
+	m.resolve(counters("events_queued_total", "Events queued for a socket, by kind; other: what was deleted, or is of a newer version.", "kind"))
 	return m
 }
 
@@ -119,11 +119,15 @@ func (m *metrics) begin() {
 	}
 }
 
+// countedKinds are those that operators see apart.
+var countedKinds = []bell.Kind{bell.KindMessage, bell.KindFriendRequest, bell.KindFriendAdded, bell.KindFriendRemoved,
+	bell.KindRequestSent, bell.KindRequestClosed, bell.KindBlocked, bell.KindUnblocked}
+
 // resolve looks up the counters of what happens for every event.
 func (m *metrics) resolve(delivered *prometheus.CounterVec) {
 	m.deliveredOther = delivered.WithLabelValues("other")
 	m.delivered = map[bell.Kind]prometheus.Counter{}
-	for _, kind := range []bell.Kind{bell.KindMessage, bell.KindFriendRequest} {
+	for _, kind := range countedKinds {
 		m.delivered[kind] = delivered.WithLabelValues(string(kind))
 	}
 }
