@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -308,6 +309,17 @@ func TestADeletedAccountIsGoneEverywhere(t *testing.T) {
 		}
 	}
 	wantNowhere(t, d, gone.name, secret, fmt.Sprint(gone.id))
+	for _, s := range d.Services() {
+		log, err := os.ReadFile(s.LogFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, private := range []string{secret, gone.token, friend.token, gone.name} {
+			if len(log) == 0 || strings.Contains(string(log), private) {
+				t.Errorf("the log of %s is empty or tells %q", s.Name, private)
+			}
+		}
+	}
 }
 
 // remains are the columns in which docs/rest.md lets the id of a deleted account be.
