@@ -60,7 +60,9 @@ func (h *hasher) hash(ctx context.Context, pin string) (string, error) {
 	p := phc{params: h.params, salt: make([]byte, saltSize)}
 	rand.Read(p.salt)
 	p.hash = h.derive(pin, p)
-	return p.String(), nil
+	stored := p.String()
+	h.remembered.add(pin, stored, time.Now()) // whoever just chose it may be cut off and log in
+	return stored, nil
 }
 
 // verify says whether pin is the one that stored was made of. An empty stored,
