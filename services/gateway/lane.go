@@ -230,11 +230,12 @@ func (l *lane) conclude(s send, connected bool, batch socialapi.BatchResult, r s
 	case r.Refused == "" && r.First != nil: // rung for when it was stored
 		l.stored(s, r.First.Recipient, r.Seq, r.First.SentAt, r.First.Connected)
 	case r.Refused == "":
+		// The answer first: who writes to oneself gets it before the message.
+		l.stored(s, s.recipient, r.Seq, batch.SentAt, connected)
 		l.srv.ringer.Ring(s.recipient, batch.Epoch, bell.Event{
 			Seq: r.Seq, Kind: bell.KindMessage, Peer: s.sender, Content: s.content, SentAt: batch.SentAt,
 			Quiet: s.conn.version == wire.V1,
 		})
-		l.stored(s, s.recipient, r.Seq, batch.SentAt, connected)
 		s.conn.user.copySent(s.conn, s.recipient, s.content, r.Seq, batch.SentAt)
 	case r.Refused == socialapi.RefusedUnknown:
 		l.refuse(s, "not_connected", wire.NotConnected(int64(s.recipient)))
