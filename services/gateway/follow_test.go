@@ -202,6 +202,8 @@ func TestAPongBeyondWhatWasWrittenIsIgnored(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	bob.send(`{"type":"nothing"}`) // its answer comes once the pongs were read
+	bob.expect(`{"type":"error","error":"endpoint not found"}`)
 	b.ring(bob.id, b.append(bob.id, 10000009, "1"))
 	bob.expectMessages(10000009, "1")
 	bob.ws.Close()
