@@ -107,19 +107,19 @@ func TestADeletedAccountIsGoneAtOnce(t *testing.T) {
 	alice, id := r.signUp("Alice")
 	phone := r.logIn("alice", "1234")
 	rings := listenTo(t, r.cfg, id)
-	r.wantError(401, "unauthorized", "POST", deletion, pin("1234"))
-	r.as("guess").wantError(401, "unauthorized", "POST", deletion, pin("1234"))
-	alice.wantError(403, "forbidden", "POST", deletion, pin("4321"))
-	alice.wantError(403, "forbidden", "POST", deletion, map[string]any{})
-	alice.wantError(400, "invalid", "POST", deletion, "1234")
-	phone.want(204, "POST", deletion, pin("1234"))
+	r.WantError(401, "unauthorized", "POST", deletion, pin("1234"))
+	r.as("guess").WantError(401, "unauthorized", "POST", deletion, pin("1234"))
+	alice.WantError(403, "forbidden", "POST", deletion, pin("4321"))
+	alice.WantError(403, "forbidden", "POST", deletion, map[string]any{})
+	alice.WantError(400, "invalid", "POST", deletion, "1234")
+	phone.Want(204, "POST", deletion, pin("1234"))
 	rings.expectEnd(t, "*", "")
 	for _, token := range []*rest{alice, phone} {
-		token.wantError(401, "unauthorized", "GET", "/accounts/v1/me", nil)
-		token.wantError(401, "unauthorized", "POST", deletion, pin("1234"))
+		token.WantError(401, "unauthorized", "GET", "/accounts/v1/me", nil)
+		token.WantError(401, "unauthorized", "POST", deletion, pin("1234"))
 	}
-	r.wantError(401, "unauthorized", "POST", "/accounts/v1/sessions", cred("alice", "1234"))
-	if got := ask(t, "GET", fmt.Sprintf("%s/get_user?id=%d", r.base, id)); got.Status != 404 {
+	r.WantError(401, "unauthorized", "POST", "/accounts/v1/sessions", cred("alice", "1234"))
+	if got := ask(t, "GET", fmt.Sprintf("%s/get_user?id=%d", r.Base, id)); got.Status != 404 {
 		t.Errorf("get_user: %+v", got)
 	}
 	social.hears(t, socialapi.DeleteRequest{User: id})
@@ -131,7 +131,7 @@ func TestADeletedAccountIsGoneAtOnce(t *testing.T) {
 	if other == id {
 		t.Error("the id was given again")
 	}
-	if found := bob.want(200, "GET", "/accounts/v1/users?username=alice", nil); found["users"].([]any)[0].(map[string]any)["id"] != float64(other) {
+	if found := bob.Want(200, "GET", "/accounts/v1/users?username=alice", nil); found["users"].([]any)[0].(map[string]any)["id"] != float64(other) {
 		t.Errorf("found %v", found)
 	}
 }
@@ -178,7 +178,7 @@ func TestAnIDOfADeletedAccountIsNeverGivenAgain(t *testing.T) {
 	next := []int{12345678, 12345678, 12345678, 87654321}
 	r.s.store.newID = func() (id int) { id, next = next[0], next[1:]; return id }
 	alice, _ := r.signUp("alice")
-	alice.want(204, "POST", deletion, pin("1234"))
+	alice.Want(204, "POST", deletion, pin("1234"))
 	if _, id := r.signUp("bob"); id != 87654321 {
 		t.Errorf("bob has %d", id)
 	}
@@ -227,7 +227,7 @@ func TestSocialIsToldUntilItHasDeletedEverything(t *testing.T) {
 		return socialapi.DeleteResponse{Done: true}, nil
 	}
 	alice, id := r.signUp("alice")
-	alice.want(204, "POST", deletion, pin("1234"))
+	alice.Want(204, "POST", deletion, pin("1234"))
 	for try := range 2 { // as the worker does, but for the pauses
 		if err := r.s.emptyOutbox(t.Context()); err != nil {
 			t.Fatal(err)
@@ -255,7 +255,7 @@ func TestSeveralPodsShareTheOutbox(t *testing.T) {
 	want := map[socialapi.DeleteRequest]int{}
 	for i := range accounts {
 		user, id := r.signUp(fmt.Sprint("user", i))
-		user.want(204, "POST", deletion, pin("1234"))
+		user.Want(204, "POST", deletion, pin("1234"))
 		want[socialapi.DeleteRequest{User: id}] = 1
 		want[socialapi.DeleteRequest{User: id, Final: true}] = 1
 	}
@@ -278,7 +278,7 @@ func TestTheWorkOfAPodThatDiedIsTakenOver(t *testing.T) {
 	t.Parallel()
 	r, social := withSocial(t)
 	alice, id := r.signUp("alice")
-	alice.want(204, "POST", deletion, pin("1234"))
+	alice.Want(204, "POST", deletion, pin("1234"))
 	if d, ok, err := r.s.store.takeDeparture(t.Context(), time.Minute); !ok || d.user != id || err != nil {
 		t.Fatal(d, ok, err)
 	}
@@ -297,10 +297,10 @@ func TestADeletionThatIsNotCommittedChangesNothing(t *testing.T) {
 	r, _ := withSocial(t)
 	alice, id := r.signUp("alice")
 	execute(t, r.s, `INSERT INTO departed (id) VALUES ($1)`, id) // a conflict within the transaction
-	if status, answer := alice.do("POST", deletion, pin("1234")); status != 500 || strings.Contains(fmt.Sprint(answer), "departed") {
+	if status, answer := alice.Do("POST", deletion, pin("1234")); status != 500 || strings.Contains(fmt.Sprint(answer), "departed") {
 		t.Errorf("%d %v", status, answer)
 	}
-	alice.want(200, "GET", "/accounts/v1/me", nil)
+	alice.Want(200, "GET", "/accounts/v1/me", nil)
 	if n, err := r.s.store.departures(t.Context()); n != 0 || err != nil {
 		t.Errorf("%d in the outbox, %v", n, err)
 	}

@@ -1,10 +1,8 @@
 package accounts
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -18,14 +16,11 @@ import (
 	"pymessage/test/openapi"
 )
 
-// rest is a client of the public interface, held to the document.
+// rest is a user of the public interface.
 type rest struct {
-	t     *testing.T
-	s     *server
-	cfg   Config
-	http  *http.Client
-	base  string
-	token string // none: empty
+	openapi.Caller
+	s   *server
+	cfg Config
 }
 
 func newRest(t *testing.T, change ...func(*Config)) *rest {
@@ -35,96 +30,30 @@ func newRest(t *testing.T, change ...func(*Config)) *rest {
 		f(&cfg)
 	}
 	s := start(t, migrate(t, cfg))
-	return &rest{t: t, s: s, cfg: cfg, http: openapi.Load(t, document).Client(t), base: servePublic(t, s)}
+	return &rest{Caller: openapi.Caller{T: t, Document: openapi.Load(t, document), Base: servePublic(t, s)}, s: s, cfg: cfg}
 }
 
-// as is the same client with another token.
-func (r *rest) as(token string) *rest {
-	other := *r
-	other.token = token
-	return &other
-}
-
-// do sends a request with body as JSON, if it is not nil, and decodes the answer.
-func (r *rest) do(method, path string, body any) (status int, answer map[string]any) {
-	r.t.Helper()
-	var in io.Reader
-	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		in = bytes.NewReader(text)
-	}
-	req, err := http.NewRequestWithContext(r.t.Context(), method, r.base+path, in)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if r.token != "" {
-		req.Header.Set("Authorization", "Bearer "+r.token)
-	}
-	return r.send(req)
-}
-
-func (r *rest) send(req *http.Request) (status int, answer map[string]any) {
-	r.t.Helper()
-	resp, err := r.http.Do(req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if len(text) > 0 {
-		if err := json.Unmarshal(text, &answer); err != nil {
-			r.t.Fatalf("%s: %v", text, err)
-		}
-	}
-	return resp.StatusCode, answer
-}
-
-// want sends a request that must be answered with this status.
-func (r *rest) want(status int, method, path string, body any) map[string]any {
-	r.t.Helper()
-	got, answer := r.do(method, path, body)
-	if got != status {
-		r.t.Fatalf("%s %s: %d %v, want %d", method, path, got, answer, status)
-	}
-	return answer
-}
-
-// wantError sends a request that must fail like this.
-func (r *rest) wantError(status int, code, method, path string, body any) {
-	r.t.Helper()
-	answer := r.want(status, method, path, body)
-	if got := answer["error"].(map[string]any)["code"]; got != code {
-		r.t.Errorf("%s %s: error %v, want %s", method, path, answer, code)
-	}
-}
+// as is the user of another token.
+func (r *rest) as(token string) *rest { return &rest{Caller: r.As(token), s: r.s, cfg: r.cfg} }
 
 func cred(name, pin string) map[string]any { return map[string]any{"username": name, "pin": pin} }
 
 // signUp makes an account and is its user from then on.
 func (r *rest) signUp(name string) (*rest, int) {
-	r.t.Helper()
-	answer := r.want(201, "POST", "/accounts/v1/users", cred(name, "1234"))
+	r.T.Helper()
+	answer := r.Want(201, "POST", "/accounts/v1/users", cred(name, "1234"))
 	return r.as(answer["session"].(map[string]any)["token"].(string)), int(answer["user"].(map[string]any)["id"].(float64))
 }
 
 func (r *rest) logIn(name, pin string) *rest {
-	r.t.Helper()
-	answer := r.want(201, "POST", "/accounts/v1/sessions", cred(name, pin))
+	r.T.Helper()
+	answer := r.Want(201, "POST", "/accounts/v1/sessions", cred(name, pin))
 	return r.as(answer["session"].(map[string]any)["token"].(string))
 }
 
 func (r *rest) sessionIDs() (current string, others []string) {
-	r.t.Helper()
-	for _, s := range r.want(200, "GET", "/accounts/v1/sessions", nil)["sessions"].([]any) {
+	r.T.Helper()
+	for _, s := range r.Want(200, "GET", "/accounts/v1/sessions", nil)["sessions"].([]any) {
 		session := s.(map[string]any)
 		if session["current"] == true {
 			current = session["id"].(string)
@@ -159,7 +88,7 @@ func TestTheDocumentTellsOfEveryRoute(t *testing.T) {
 func TestTheDocumentIsServedAsItIs(t *testing.T) {
 	t.Parallel()
 	r := newRest(t)
-	if got := ask(t, "GET", r.base+"/accounts/v1/openapi.json"); got != (answer{200, "application/json", strings.TrimSpace(string(document))}) {
+	if got := ask(t, "GET", r.Base+"/accounts/v1/openapi.json"); got != (answer{200, "application/json", strings.TrimSpace(string(document))}) {
 		t.Errorf("got %d %s", got.Status, got.Type)
 	}
 }
@@ -168,41 +97,34 @@ func TestSigningUpMakesAnAccountAndASession(t *testing.T) {
 	t.Parallel()
 	r := newRest(t)
 	alice, id := r.signUp("Alice")
-	me := alice.want(200, "GET", "/accounts/v1/me", nil)
+	me := alice.Want(200, "GET", "/accounts/v1/me", nil)
 	if me["id"] != float64(id) || me["username"] != "Alice" {
 		t.Errorf("I am %v", me)
 	}
-	r.wantError(409, "conflict", "POST", "/accounts/v1/users", cred("alice", "1234"))
-	r.wantError(400, "invalid", "POST", "/accounts/v1/users", cred("al", "1234"))
-	r.wantError(400, "invalid", "POST", "/accounts/v1/users", cred("alicia", "123"))
-	r.wantError(400, "invalid", "POST", "/accounts/v1/users", []int{1})
-	r.wantError(400, "invalid", "POST", "/accounts/v1/users", map[string]any{"username": "bob", "pin": 1234})
-	r.wantError(413, "too_large", "POST", "/accounts/v1/users", cred("bob", strings.Repeat("1", 65<<10)))
-	req, _ := http.NewRequestWithContext(t.Context(), "POST", r.base+"/accounts/v1/users", strings.NewReader(`{"username":"bob","pin":"1234"}`))
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if status, answer := r.send(req); status != 415 {
-		t.Errorf("a form: %d %v", status, answer)
-	}
+	r.WantError(409, "conflict", "POST", "/accounts/v1/users", cred("alice", "1234"))
+	r.WantError(400, "invalid", "POST", "/accounts/v1/users", cred("al", "1234"))
+	r.WantError(400, "invalid", "POST", "/accounts/v1/users", cred("alicia", "123"))
+	r.WantError(400, "invalid", "POST", "/accounts/v1/users", []int{1})
+	r.WantError(400, "invalid", "POST", "/accounts/v1/users", map[string]any{"username": "bob", "pin": 1234})
+	r.WantError(413, "too_large", "POST", "/accounts/v1/users", cred("bob", strings.Repeat("1", 65<<10)))
+	r.Want(415, "POST", "/accounts/v1/users", openapi.Raw{Type: "application/x-www-form-urlencoded", Text: `{"username":"bob","pin":"1234"}`})
 }
 
 func TestEveryRouteForUsersNeedsATokenThatIsGood(t *testing.T) {
 	t.Parallel()
 	r := newRest(t)
 	alice, id := r.signUp("alice")
-	alice.want(204, "DELETE", "/accounts/v1/sessions", nil)
+	alice.Want(204, "DELETE", "/accounts/v1/sessions", nil)
 	for _, route := range [][2]string{
 		{"GET", "/accounts/v1/users?id=" + strconv.Itoa(id)}, {"GET", "/accounts/v1/sessions"},
 		{"DELETE", "/accounts/v1/sessions"}, {"DELETE", "/accounts/v1/sessions/a"}, {"GET", "/accounts/v1/me"},
 		{"PUT", "/accounts/v1/me/pin"}, {"POST", "/accounts/v1/me/deletion"}, {"GET", "/accounts/v1/me/export"},
 	} {
-		for _, token := range []string{"", "guess", newToken().text, alice.token} {
-			r.as(token).wantError(401, "unauthorized", route[0], route[1], nil)
+		for _, token := range []string{"", "guess", newToken().text, alice.Token} {
+			r.as(token).WantError(401, "unauthorized", route[0], route[1], nil)
 		}
 	}
-	req, _ := http.NewRequestWithContext(t.Context(), "GET", r.base+"/accounts/v1/me?token="+r.logIn("alice", "1234").token, nil)
-	if status, _ := r.send(req); status != 401 {
-		t.Errorf("a token in the URL: %d", status)
-	}
+	r.WantError(401, "unauthorized", "GET", "/accounts/v1/me?token="+r.logIn("alice", "1234").Token, nil)
 }
 
 func TestLoginsAreThrottledWhereverTheyComeFrom(t *testing.T) {
@@ -211,21 +133,21 @@ func TestLoginsAreThrottledWhereverTheyComeFrom(t *testing.T) {
 	r.signUp("alice")
 	r.logIn("Alice", "1234")
 	for range 2 {
-		r.wantError(401, "unauthorized", "POST", "/accounts/v1/sessions", cred("alice", "4321"))
+		r.WantError(401, "unauthorized", "POST", "/accounts/v1/sessions", cred("alice", "4321"))
 	}
-	r.wantError(429, "too_many", "POST", "/accounts/v1/sessions", cred("alice", "1234"))
-	r.wantError(401, "unauthorized", "POST", "/accounts/v1/sessions", cred("nobody", "1234"))
-	r.wantError(400, "invalid", "POST", "/accounts/v1/sessions", "alice")
-	r.wantError(413, "too_large", "POST", "/accounts/v1/sessions", cred(strings.Repeat("a", 65<<10), "1234"))
+	r.WantError(429, "too_many", "POST", "/accounts/v1/sessions", cred("alice", "1234"))
+	r.WantError(401, "unauthorized", "POST", "/accounts/v1/sessions", cred("nobody", "1234"))
+	r.WantError(400, "invalid", "POST", "/accounts/v1/sessions", "alice")
+	r.WantError(413, "too_large", "POST", "/accounts/v1/sessions", cred(strings.Repeat("a", 65<<10), "1234"))
 }
 
 func TestGuessedTokensAreThrottledByAddress(t *testing.T) {
 	t.Parallel()
 	r := newRest(t, func(c *Config) { c.LoginFailuresPerAddress = 2 })
 	for range 2 {
-		r.as(newToken().text).wantError(401, "unauthorized", "GET", "/accounts/v1/me", nil)
+		r.as(newToken().text).WantError(401, "unauthorized", "GET", "/accounts/v1/me", nil)
 	}
-	r.as(newToken().text).wantError(429, "too_many", "GET", "/accounts/v1/me", nil)
+	r.as(newToken().text).WantError(429, "too_many", "GET", "/accounts/v1/me", nil)
 }
 
 func TestWithoutItsStoreItIsUnavailable(t *testing.T) {
@@ -233,8 +155,8 @@ func TestWithoutItsStoreItIsUnavailable(t *testing.T) {
 	r := newRest(t)
 	alice, _ := r.signUp("alice")
 	r.s.store.pool.Close()
-	alice.wantError(503, "unavailable", "GET", "/accounts/v1/me", nil)
-	r.wantError(503, "unavailable", "POST", "/accounts/v1/sessions", cred("alice", "1234"))
+	alice.WantError(503, "unavailable", "GET", "/accounts/v1/me", nil)
+	r.WantError(503, "unavailable", "POST", "/accounts/v1/sessions", cred("alice", "1234"))
 }
 
 func TestUsersAreFoundByIDAndByName(t *testing.T) {
@@ -244,7 +166,7 @@ func TestUsersAreFoundByIDAndByName(t *testing.T) {
 	_, b := r.signUp("bob")
 	find := func(query string) map[int]string {
 		found := map[int]string{}
-		for _, u := range alice.want(200, "GET", "/accounts/v1/users?"+query, nil)["users"].([]any) {
+		for _, u := range alice.Want(200, "GET", "/accounts/v1/users?"+query, nil)["users"].([]any) {
 			user := u.(map[string]any)
 			found[int(user["id"].(float64))] = user["username"].(string)
 		}
@@ -268,7 +190,7 @@ func TestUsersAreFoundByIDAndByName(t *testing.T) {
 	}
 	for _, query := range []string{"", "id=bob", "id=", "username=bob&id=" + strconv.Itoa(a), "username=bob&username=alice",
 		strings.Repeat("id=12345678&", 101)} {
-		alice.wantError(400, "invalid", "GET", "/accounts/v1/users?"+query, nil)
+		alice.WantError(400, "invalid", "GET", "/accounts/v1/users?"+query, nil)
 	}
 }
 
@@ -283,20 +205,20 @@ func TestSessionsAreListedAndEnded(t *testing.T) {
 		t.Fatalf("sessions %s and %v", current, others)
 	}
 	rings := listenTo(t, r.cfg, id)
-	bob.wantError(404, "not_found", "DELETE", "/accounts/v1/sessions/"+others[0], nil)
-	one.wantError(404, "not_found", "DELETE", "/accounts/v1/sessions/current", nil)
+	bob.WantError(404, "not_found", "DELETE", "/accounts/v1/sessions/"+others[0], nil)
+	one.WantError(404, "not_found", "DELETE", "/accounts/v1/sessions/current", nil)
 	ended, _ := two.sessionIDs()
-	one.want(204, "DELETE", "/accounts/v1/sessions/"+ended, nil)
+	one.Want(204, "DELETE", "/accounts/v1/sessions/"+ended, nil)
 	rings.expectEnd(t, ended, "")
-	one.wantError(404, "not_found", "DELETE", "/accounts/v1/sessions/"+ended, nil)
-	two.wantError(401, "unauthorized", "GET", "/accounts/v1/me", nil)
-	three.want(204, "DELETE", "/accounts/v1/sessions", nil)
+	one.WantError(404, "not_found", "DELETE", "/accounts/v1/sessions/"+ended, nil)
+	two.WantError(401, "unauthorized", "GET", "/accounts/v1/me", nil)
+	three.Want(204, "DELETE", "/accounts/v1/sessions", nil)
 	rings.expectEnd(t, ended, "") // of the one that was asked for again
 	rings.expectEnd(t, "*", "")
 	for _, gone := range []*rest{one, three} {
-		gone.wantError(401, "unauthorized", "GET", "/accounts/v1/me", nil)
+		gone.WantError(401, "unauthorized", "GET", "/accounts/v1/me", nil)
 	}
-	bob.want(200, "GET", "/accounts/v1/me", nil)
+	bob.Want(200, "GET", "/accounts/v1/me", nil)
 }
 
 func TestAnotherPinEndsTheOtherSessions(t *testing.T) {
@@ -306,21 +228,21 @@ func TestAnotherPinEndsTheOtherSessions(t *testing.T) {
 	two := r.logIn("alice", "1234")
 	rings := listenTo(t, r.cfg, id)
 	pins := func(pin, next string) map[string]any { return map[string]any{"pin": pin, "new_pin": next} }
-	one.wantError(403, "forbidden", "PUT", "/accounts/v1/me/pin", pins("4321", "5678"))
-	one.wantError(403, "forbidden", "PUT", "/accounts/v1/me/pin", pins("1", "5678"))
-	one.wantError(400, "invalid", "PUT", "/accounts/v1/me/pin", pins("1234", "5"))
-	two.want(200, "GET", "/accounts/v1/me", nil)
-	one.want(204, "PUT", "/accounts/v1/me/pin", pins("1234", "5678"))
+	one.WantError(403, "forbidden", "PUT", "/accounts/v1/me/pin", pins("4321", "5678"))
+	one.WantError(403, "forbidden", "PUT", "/accounts/v1/me/pin", pins("1", "5678"))
+	one.WantError(400, "invalid", "PUT", "/accounts/v1/me/pin", pins("1234", "5"))
+	two.Want(200, "GET", "/accounts/v1/me", nil)
+	one.Want(204, "PUT", "/accounts/v1/me/pin", pins("1234", "5678"))
 	current, others := one.sessionIDs()
 	if len(others) != 0 {
 		t.Errorf("there are still %v", others)
 	}
 	rings.expectEnd(t, "*", current)
-	two.wantError(401, "unauthorized", "GET", "/accounts/v1/me", nil)
-	r.wantError(401, "unauthorized", "POST", "/accounts/v1/sessions", cred("alice", "1234"))
+	two.WantError(401, "unauthorized", "GET", "/accounts/v1/me", nil)
+	r.WantError(401, "unauthorized", "POST", "/accounts/v1/sessions", cred("alice", "1234"))
 	r.logIn("alice", "5678")
-	one.wantError(403, "forbidden", "PUT", "/accounts/v1/me/pin", pins("1234", "5678"))
-	one.wantError(429, "too_many", "PUT", "/accounts/v1/me/pin", pins("5678", "1234")) // guesses are counted
+	one.WantError(403, "forbidden", "PUT", "/accounts/v1/me/pin", pins("1234", "5678"))
+	one.WantError(429, "too_many", "PUT", "/accounts/v1/me/pin", pins("5678", "1234")) // guesses are counted
 }
 
 // A login that checked the old pin must not begin a session after the pin was changed.
@@ -333,7 +255,7 @@ func TestASessionDoesNotBeginWithAPinThatWasChanged(t *testing.T) {
 	if err != nil || user.ID != id {
 		t.Fatal(user, err)
 	}
-	one.want(204, "PUT", "/accounts/v1/me/pin", map[string]any{"pin": "1234", "new_pin": "5678"})
+	one.Want(204, "PUT", "/accounts/v1/me/pin", map[string]any{"pin": "1234", "new_pin": "5678"})
 	if _, err := r.s.begin(t.Context(), user, pinHash); err != errNobody {
 		t.Errorf("it ended with %v", err)
 	}
@@ -344,13 +266,13 @@ func TestTheExportHasAllButWhatProves(t *testing.T) {
 	r := newRest(t)
 	alice, id := r.signUp("Alice")
 	r.logIn("alice", "1234")
-	out := alice.want(200, "GET", "/accounts/v1/me/export", nil)
+	out := alice.Want(200, "GET", "/accounts/v1/me/export", nil)
 	profile := out["profile"].(map[string]any)
 	if profile["id"] != float64(id) || profile["username"] != "Alice" || len(out["sessions"].([]any)) != 2 {
 		t.Errorf("got %v", out)
 	}
 	text, _ := json.Marshal(out)
-	if strings.Contains(string(text), "argon2") || strings.Contains(string(text), alice.token) {
+	if strings.Contains(string(text), "argon2") || strings.Contains(string(text), alice.Token) {
 		t.Errorf("it tells secrets: %s", text)
 	}
 }
@@ -359,9 +281,9 @@ func TestNothingOfUsersIsCached(t *testing.T) {
 	t.Parallel()
 	r := newRest(t)
 	alice, _ := r.signUp("alice")
-	req, _ := http.NewRequestWithContext(t.Context(), "GET", r.base+"/accounts/v1/me", nil)
-	req.Header.Set("Authorization", "bearer "+alice.token)
-	resp, err := r.http.Do(req)
+	req, _ := http.NewRequestWithContext(t.Context(), "GET", r.Base+"/accounts/v1/me", nil)
+	req.Header.Set("Authorization", "bearer "+alice.Token)
+	resp, err := r.Document.Client(t).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,13 +1,9 @@
 package social
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -23,12 +19,10 @@ import (
 	"pymessage/test/openapi"
 )
 
-// rest is a client of the public interface, held to the document.
+// rest is a user of the public interface.
 type rest struct {
 	*world
-	http  *http.Client
-	base  string
-	token string // none: empty
+	openapi.Caller
 }
 
 func newRest(t *testing.T, change ...func(*Config)) *rest {
@@ -36,70 +30,13 @@ func newRest(t *testing.T, change ...func(*Config)) *rest {
 	w := newWorld(t, change...)
 	srv := httptest.NewServer(w.srv.publicHandler(service.MeasureHTTP(prometheus.NewRegistry())))
 	t.Cleanup(srv.Close)
-	return &rest{world: w, http: openapi.Load(t, document).Client(t), base: srv.URL}
+	return &rest{w, openapi.Caller{T: t, Document: openapi.Load(t, document), Base: srv.URL}}
 }
 
-// as is the same client with the token of a user.
+// as is the user with this id.
 func (r *rest) as(user int) *rest { return r.with(fmt.Sprint("token of ", user)) }
 
-func (r *rest) with(token string) *rest {
-	other := *r
-	other.token = token
-	return &other
-}
-
-// ask sends a request with body as JSON, if it is not nil, and decodes the answer.
-func (r *rest) ask(method, path string, body any) (status int, answer map[string]any) {
-	r.t.Helper()
-	var in io.Reader
-	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		in = bytes.NewReader(text)
-	}
-	req, err := http.NewRequestWithContext(r.t.Context(), method, r.base+path, in)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if r.token != "" {
-		req.Header.Set("Authorization", "Bearer "+r.token)
-	}
-	resp, err := r.http.Do(req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusNoContent {
-		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-			r.t.Fatalf("%s %s: %v", method, path, err)
-		}
-	}
-	return resp.StatusCode, answer
-}
-
-// want sends a request that must be answered with this status.
-func (r *rest) want(status int, method, path string, body any) map[string]any {
-	r.t.Helper()
-	got, answer := r.ask(method, path, body)
-	if got != status {
-		r.t.Fatalf("%s %s: %d %v, want %d", method, path, got, answer, status)
-	}
-	return answer
-}
-
-// wantError sends a request that must fail like this.
-func (r *rest) wantError(status int, code, method, path string, body any) {
-	r.t.Helper()
-	answer := r.want(status, method, path, body)
-	if got := answer["error"].(map[string]any)["code"]; got != code {
-		r.t.Errorf("%s %s: error %v, want %s", method, path, answer, code)
-	}
-}
+func (r *rest) with(token string) *rest { return &rest{r.world, r.As(token)} }
 
 // ids are those of the users in a list of an answer.
 func ids(list any) []int {
@@ -112,7 +49,7 @@ func ids(list any) []int {
 
 func (r *rest) wantIDs(path, list string, want ...int) {
 	r.t.Helper()
-	if got := ids(r.want(200, "GET", path, nil)[list]); !slices.Equal(got, want) {
+	if got := ids(r.Want(200, "GET", path, nil)[list]); !slices.Equal(got, want) {
 		r.t.Errorf("%s: %s are %v, want %v", path, list, got, want)
 	}
 }
@@ -150,12 +87,12 @@ func TestEveryRouteNeedsATokenThatIsGood(t *testing.T) {
 	r.accounts.remove(u[1])
 	for _, route := range routes {
 		for _, who := range []*rest{r, r.with("guess"), gone} {
-			who.wantError(401, "unauthorized", route[0], fill(route[1], u[0]), nil)
+			who.WantError(401, "unauthorized", route[0], fill(route[1], u[0]), nil)
 		}
 	}
 	r.accounts.setBroken(true)
 	for _, route := range routes {
-		r.as(u[0]).wantError(503, "unavailable", route[0], fill(route[1], u[0]), nil)
+		r.as(u[0]).WantError(503, "unavailable", route[0], fill(route[1], u[0]), nil)
 	}
 }
 
@@ -169,7 +106,7 @@ func TestARESTThatHasLostItsStoreIsUnavailable(t *testing.T) {
 		if route == [2]string{"POST", "/social/v1/requests"} {
 			body = user(u[1])
 		}
-		r.as(u[0]).wantError(503, "unavailable", route[0], fill(route[1], u[1]), body)
+		r.as(u[0]).WantError(503, "unavailable", route[0], fill(route[1], u[1]), body)
 	}
 }
 
@@ -180,55 +117,46 @@ func TestFriendshipsByREST(t *testing.T) {
 	alice, bob, carol := r.as(u[0]), r.as(u[1]), r.as(u[2])
 	const friends, requests = "/social/v1/friends", "/social/v1/requests"
 
-	if got := alice.want(200, "POST", requests, user(u[1])); got["status"] != "sent" {
+	if got := alice.Want(200, "POST", requests, user(u[1])); got["status"] != "sent" {
 		t.Errorf("asking: %v", got)
 	}
-	alice.want(200, "POST", requests, user(u[1])) // twice is once
+	alice.Want(200, "POST", requests, user(u[1])) // twice is once
 	alice.wantIDs(requests, "outgoing", u[1])
 	bob.wantIDs(requests, "incoming", u[0])
 	carol.wantIDs(requests, "incoming")
-	carol.wantError(429, "too_many", "POST", requests, user(u[1]))
-	carol.wantError(404, "not_found", "POST", requests+of("/%d/accept", u[0]), nil) // is bob's
-	carol.wantError(404, "not_found", "DELETE", requests+of("/%d", u[1]), nil)
-	bob.want(204, "POST", requests+of("/%d/deny", u[0]), nil)
-	bob.wantError(404, "not_found", "POST", requests+of("/%d/deny", u[0]), nil)
-	alice.want(200, "POST", requests, user(u[1]))
-	alice.want(204, "DELETE", requests+of("/%d", u[1]), nil)
+	carol.WantError(429, "too_many", "POST", requests, user(u[1]))
+	carol.WantError(404, "not_found", "POST", requests+of("/%d/accept", u[0]), nil) // is bob's
+	carol.WantError(404, "not_found", "DELETE", requests+of("/%d", u[1]), nil)
+	bob.Want(204, "POST", requests+of("/%d/deny", u[0]), nil)
+	bob.WantError(404, "not_found", "POST", requests+of("/%d/deny", u[0]), nil)
+	alice.Want(200, "POST", requests, user(u[1]))
+	alice.Want(204, "DELETE", requests+of("/%d", u[1]), nil)
 	alice.wantIDs(requests, "outgoing")
-	alice.want(200, "POST", requests, user(u[1]))
-	bob.want(204, "POST", requests+of("/%d/accept", u[0]), nil)
+	alice.Want(200, "POST", requests, user(u[1]))
+	bob.Want(204, "POST", requests+of("/%d/accept", u[0]), nil)
 	alice.wantIDs(friends, "friends", u[1])
 	bob.wantIDs(friends, "friends", u[0])
 	carol.wantIDs(friends, "friends")
-	alice.wantError(409, "conflict", "POST", requests, user(u[1]))
-	carol.wantError(404, "not_found", "DELETE", friends+of("/%d", u[1]), nil)
-	bob.want(204, "DELETE", friends+of("/%d", u[0]), nil)
+	alice.WantError(409, "conflict", "POST", requests, user(u[1]))
+	carol.WantError(404, "not_found", "DELETE", friends+of("/%d", u[1]), nil)
+	bob.Want(204, "DELETE", friends+of("/%d", u[0]), nil)
 	alice.wantIDs(friends, "friends")
-	bob.want(200, "POST", requests, user(u[0]))
-	if got := alice.want(200, "POST", requests, user(u[1])); got["status"] != "friends" {
+	bob.Want(200, "POST", requests, user(u[0]))
+	if got := alice.Want(200, "POST", requests, user(u[1])); got["status"] != "friends" {
 		t.Errorf("crossing requests: %v", got)
 	}
 
-	alice.wantError(400, "invalid", "POST", requests, user(u[0]))
-	alice.wantError(404, "not_found", "POST", requests, user(minID))
-	alice.wantError(404, "not_found", "POST", requests, user(5))
-	alice.wantError(400, "invalid", "POST", requests, map[string]any{"user": "bob"})
-	alice.wantError(413, "too_large", "POST", requests, map[string]any{"user": strings.Repeat("1", 65<<10)})
+	alice.WantError(400, "invalid", "POST", requests, user(u[0]))
+	alice.WantError(404, "not_found", "POST", requests, user(minID))
+	alice.WantError(404, "not_found", "POST", requests, user(5))
+	alice.WantError(400, "invalid", "POST", requests, map[string]any{"user": "bob"})
+	alice.WantError(413, "too_large", "POST", requests, map[string]any{"user": strings.Repeat("1", 65<<10)})
 	for _, route := range routes {
 		if strings.Contains(route[1], "/%d") {
-			alice.wantError(400, "invalid", route[0], strings.Replace(route[1], "%d", "bob", 1), nil)
+			alice.WantError(400, "invalid", route[0], strings.Replace(route[1], "%d", "bob", 1), nil)
 		}
 	}
-	req, _ := http.NewRequestWithContext(t.Context(), "POST", r.base+requests, strings.NewReader(`{"user":1}`))
-	req.Header.Set("Authorization", "Bearer "+alice.token)
-	resp, err := r.http.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != 415 {
-		t.Errorf("without a content type: %d", resp.StatusCode)
-	}
+	alice.WantError(415, "unsupported", "POST", requests, openapi.Raw{Text: `{"user":1}`})
 	r.accounts.remove(u[1]) // and social does not know yet
 	alice.wantIDs(friends, "friends")
 }
@@ -239,16 +167,16 @@ func TestBlocksByREST(t *testing.T) {
 	u := r.users(2)
 	alice, bob := r.as(u[0]), r.as(u[1])
 	const blocks = "/social/v1/blocks"
-	alice.want(204, "PUT", blocks+of("/%d", u[1]), nil)
-	alice.want(204, "PUT", blocks+of("/%d", u[1]), nil)
+	alice.Want(204, "PUT", blocks+of("/%d", u[1]), nil)
+	alice.Want(204, "PUT", blocks+of("/%d", u[1]), nil)
 	alice.wantIDs(blocks, "blocked", u[1])
 	bob.wantIDs(blocks, "blocked")
-	bob.wantError(404, "not_found", "POST", "/social/v1/requests", user(u[0]))
-	bob.wantError(404, "not_found", "DELETE", blocks+of("/%d", u[0]), nil)
-	alice.want(204, "DELETE", blocks+of("/%d", u[1]), nil)
-	alice.wantError(404, "not_found", "DELETE", blocks+of("/%d", u[1]), nil)
-	alice.wantError(404, "not_found", "PUT", blocks+of("/%d", minID), nil)
-	alice.wantError(400, "invalid", "PUT", blocks+of("/%d", u[0]), nil)
+	bob.WantError(404, "not_found", "POST", "/social/v1/requests", user(u[0]))
+	bob.WantError(404, "not_found", "DELETE", blocks+of("/%d", u[0]), nil)
+	alice.Want(204, "DELETE", blocks+of("/%d", u[1]), nil)
+	alice.WantError(404, "not_found", "DELETE", blocks+of("/%d", u[1]), nil)
+	alice.WantError(404, "not_found", "PUT", blocks+of("/%d", minID), nil)
+	alice.WantError(400, "invalid", "PUT", blocks+of("/%d", u[0]), nil)
 	alice.wantIDs(blocks, "blocked")
 }
 
@@ -268,7 +196,7 @@ func TestHistoryByREST(t *testing.T) {
 	states := map[any]int{}
 	path := of("/social/v1/history?user=%d&limit=3", u[1])
 	for more, before := true, ""; more; {
-		page := alice.want(200, "GET", path+before, nil)
+		page := alice.Want(200, "GET", path+before, nil)
 		messages := page["messages"].([]any)
 		for i, m := range slices.Backward(messages) {
 			message := m.(map[string]any)
@@ -286,13 +214,13 @@ func TestHistoryByREST(t *testing.T) {
 	if want := map[any]int{nil: 5, "delivered": 2, "stored": 3}; !maps.Equal(states, want) {
 		t.Errorf("states %v, want %v", states, want)
 	}
-	if page := carol.want(200, "GET", path, nil); len(page["messages"].([]any)) != 0 {
+	if page := carol.Want(200, "GET", path, nil); len(page["messages"].([]any)) != 0 {
 		t.Errorf("somebody else sees %v", page)
 	}
-	carol.wantError(404, "not_found", "GET", path+of("&before=%d-1", u[1]), nil)
+	carol.WantError(404, "not_found", "GET", path+of("&before=%d-1", u[1]), nil)
 	for _, query := range []string{"", "user=bob", "user=" + fmt.Sprint(u[1], "&user=", u[2]), of("user=%d&before=1", u[1]),
 		of("user=%d&before=12345678-0", u[1]), of("user=%d&before=12345678-x", u[1]), of("user=%d&limit=0", u[1]), of("user=%d&limit=201", u[1]), of("user=%d&limit=x", u[1])} {
-		alice.wantError(400, "invalid", "GET", "/social/v1/history?"+query, nil)
+		alice.WantError(400, "invalid", "GET", "/social/v1/history?"+query, nil)
 	}
 }
 
@@ -317,7 +245,7 @@ func TestTheExportHasEverything(t *testing.T) {
 	}
 	r.send("lane", 100, message(u[0], u[2], "sent to the other"))
 	r.exec(`UPDATE events SET kind = 9, peer = 0, content = '' WHERE user_id = $1 AND content = 'got 7'`, u[0])
-	out := alice.want(200, "GET", "/social/v1/export", nil)
+	out := alice.Want(200, "GET", "/social/v1/export", nil)
 	requests := out["requests"].(map[string]any)
 	for list, want := range map[string]int{"friends": u[1], "blocked": u[4], "incoming": u[3], "outgoing": u[2]} {
 		from := out[list]
@@ -388,9 +316,9 @@ func TestWhatRESTChangesRingsOnBothSides(t *testing.T) {
 	u := r.users(2)
 	alice, bob := r.as(u[0]), r.as(u[1])
 	ears := map[int]func() bell.Event{u[0]: r.ear(u[0]), u[1]: r.ear(u[1])}
-	alice.want(200, "POST", "/social/v1/requests", user(u[1]))
-	bob.want(204, "POST", of("/social/v1/requests/%d/accept", u[0]), nil)
-	bob.want(204, "PUT", of("/social/v1/blocks/%d", u[0]), nil)
+	alice.Want(200, "POST", "/social/v1/requests", user(u[1]))
+	bob.Want(204, "POST", of("/social/v1/requests/%d/accept", u[0]), nil)
+	bob.Want(204, "PUT", of("/social/v1/blocks/%d", u[0]), nil)
 	for user, hear := range ears {
 		for _, stored := range r.inbox(user) {
 			if diff := cmp.Diff(stored, hear()); diff != "" {
@@ -416,6 +344,6 @@ func TestWithoutRedisRESTChangesAllTheSame(t *testing.T) {
 	t.Parallel()
 	r := newRest(t, func(c *Config) { c.Redis.RedisURL = "redis://127.0.0.1:1" })
 	u := r.users(2)
-	r.as(u[0]).want(200, "POST", "/social/v1/requests", user(u[1]))
+	r.as(u[0]).Want(200, "POST", "/social/v1/requests", user(u[1]))
 	r.as(u[1]).wantIDs("/social/v1/requests", "incoming", u[0])
 }

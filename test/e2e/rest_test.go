@@ -1,9 +1,7 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -17,90 +15,44 @@ import (
 	"pymessage/test/openapi"
 )
 
-// stranger uses REST at the front door as the documents that are served there say, to
-// which every request and answer is held.
-type stranger struct {
-	t                *testing.T
-	base, token      string
-	accounts, social *openapi.Document
-}
+// stranger uses REST at the front door as the documents that are served there say.
+type stranger struct{ accounts, social openapi.Caller }
 
-func newStranger(t *testing.T, base string) *stranger {
+func newStranger(t *testing.T, base string) stranger {
 	t.Helper()
-	documents := map[string]*openapi.Document{}
-	for _, name := range []string{"accounts", "social"} {
+	caller := func(name string) openapi.Caller {
 		status, text := get(t, base+"/"+name+"/v1/openapi.json")
 		if status != http.StatusOK {
 			t.Fatalf("the document of %s: %d", name, status)
 		}
-		documents[name] = openapi.Load(t, []byte(text))
+		return openapi.Caller{T: t, Document: openapi.Load(t, []byte(text)), Base: base}
 	}
-	return &stranger{t: t, base: base, accounts: documents["accounts"], social: documents["social"]}
+	return stranger{caller("accounts"), caller("social")}
 }
 
-func (s *stranger) as(token string) *stranger {
-	other := *s
-	other.token = token
-	return &other
+func (s stranger) as(token string) stranger {
+	return stranger{s.accounts.As(token), s.social.As(token)}
 }
 
-// do sends a request with a body, unless it is empty, that claims to be JSON.
-func (s *stranger) do(method, path, body string) (status int, answer map[string]any) {
-	s.t.Helper()
-	return s.doAs("application/json", method, path, body)
-}
-
-func (s *stranger) doAs(contentType, method, path, body string) (status int, answer map[string]any) {
-	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.base+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", contentType)
-	}
-	if s.token != "" {
-		req.Header.Set("Authorization", "Bearer "+s.token)
-	}
-	document := s.accounts
+// want sends a request that must be answered with this status, to who serves path.
+func (s stranger) want(status int, method, path string, body any) map[string]any {
+	s.accounts.T.Helper()
 	if strings.HasPrefix(path, "/social/") {
-		document = s.social
+		return s.social.Want(status, method, path, body)
 	}
-	resp, err := document.Client(s.t).Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if len(text) > 0 {
-		if err := json.Unmarshal(text, &answer); err != nil {
-			s.t.Fatalf("%s %s: %s", method, path, text)
-		}
-	}
-	return resp.StatusCode, answer
-}
-
-// want sends a request that must be answered with this status.
-func (s *stranger) want(status int, method, path, body string) map[string]any {
-	s.t.Helper()
-	got, answer := s.do(method, path, body)
-	if got != status {
-		s.t.Fatalf("%s %s: %d %v, want %d", method, path, got, answer, status)
-	}
-	return answer
+	return s.accounts.Want(status, method, path, body)
 }
 
 // signUp makes an account and is its user.
-func (s *stranger) signUp(name string) (*stranger, int) {
-	s.t.Helper()
+func (s stranger) signUp(name string) (stranger, int) {
+	s.accounts.T.Helper()
 	answer := s.want(201, "POST", "/accounts/v1/users", credentials(name))
 	return s.as(answer["session"].(map[string]any)["token"].(string)), int(answer["user"].(map[string]any)["id"].(float64))
 }
 
-func credentials(name string) string { return fmt.Sprintf(`{"username":%q,"pin":"1234"}`, name) }
+type object = map[string]any
+
+func credentials(name string) object { return object{"username": name, "pin": pin} }
 
 func TestAStrangerUsesEveryRouteOfTheDocuments(t *testing.T) {
 	t.Parallel()
@@ -110,84 +62,82 @@ func TestAStrangerUsesEveryRouteOfTheDocuments(t *testing.T) {
 	bob, b := nobody.signUp(names[1])
 	carol, c := nobody.signUp(names[2])
 	user := func(path string, id int) string { return strings.Replace(path, "{user}", fmt.Sprint(id), 1) }
-	ask := func(id int) string { return fmt.Sprintf(`{"user":%d}`, id) }
-	large := fmt.Sprintf(`{"username":%q,"pin":"1234"}`, strings.Repeat("a", 65<<10))
+	ask := func(id int) object { return object{"user": id} }
+	large := object{"username": strings.Repeat("a", 65<<10), "pin": pin}
 
 	// accounts
-	nobody.want(200, "GET", user("/get_user?id={user}", a), "")
-	nobody.want(404, "GET", user("/get_user?id={user}", unusedID(t, nobody, a)), "")
-	nobody.want(400, "GET", "/get_user?id=alice", "")
+	nobody.want(200, "GET", user("/get_user?id={user}", a), nil)
+	nobody.want(404, "GET", user("/get_user?id={user}", unusedID(t, nobody, a)), nil)
+	nobody.want(400, "GET", "/get_user?id=alice", nil)
 	nobody.want(409, "POST", "/accounts/v1/users", credentials(names[0]))
 	nobody.want(400, "POST", "/accounts/v1/users", credentials("a"))
 	login := nobody.want(201, "POST", "/accounts/v1/sessions", credentials(names[0]))["session"].(map[string]any)
-	nobody.want(401, "POST", "/accounts/v1/sessions", fmt.Sprintf(`{"username":%q,"pin":"4321"}`, names[0]))
-	nobody.want(400, "POST", "/accounts/v1/sessions", `{`)
-	alice.want(200, "GET", user("/accounts/v1/users?id={user}", b), "")
-	alice.want(200, "GET", "/accounts/v1/users?username="+names[1], "")
-	alice.want(400, "GET", "/accounts/v1/users", "")
-	alice.want(200, "GET", "/accounts/v1/me", "")
-	alice.want(200, "GET", "/accounts/v1/sessions", "")
-	alice.want(200, "GET", "/accounts/v1/me/export", "")
-	bob.want(404, "DELETE", "/accounts/v1/sessions/"+login["id"].(string), "") // is alice's
-	alice.want(204, "DELETE", "/accounts/v1/sessions/"+login["id"].(string), "")
-	alice.as(login["token"].(string)).want(401, "GET", "/social/v1/friends", "") // at once
-	alice.want(204, "PUT", "/accounts/v1/me/pin", `{"pin":"1234","new_pin":"5678"}`)
-	alice.want(403, "PUT", "/accounts/v1/me/pin", `{"pin":"1234","new_pin":"5678"}`)
-	alice.want(400, "PUT", "/accounts/v1/me/pin", `{"pin":"5678","new_pin":"1"}`)
-	alice.want(204, "PUT", "/accounts/v1/me/pin", `{"pin":"5678","new_pin":"1234"}`)
-	alice.want(403, "POST", "/accounts/v1/me/deletion", `{"pin":"4321"}`)
-	alice.want(400, "POST", "/accounts/v1/me/deletion", `[]`)
+	nobody.want(401, "POST", "/accounts/v1/sessions", object{"username": names[0], "pin": "4321"})
+	nobody.want(400, "POST", "/accounts/v1/sessions", openapi.Raw{Type: "application/json", Text: "{"})
+	alice.want(200, "GET", user("/accounts/v1/users?id={user}", b), nil)
+	alice.want(200, "GET", "/accounts/v1/users?username="+names[1], nil)
+	alice.want(400, "GET", "/accounts/v1/users", nil)
+	alice.want(200, "GET", "/accounts/v1/me", nil)
+	alice.want(200, "GET", "/accounts/v1/sessions", nil)
+	alice.want(200, "GET", "/accounts/v1/me/export", nil)
+	bob.want(404, "DELETE", "/accounts/v1/sessions/"+login["id"].(string), nil) // is alice's
+	alice.want(204, "DELETE", "/accounts/v1/sessions/"+login["id"].(string), nil)
+	alice.as(login["token"].(string)).want(401, "GET", "/social/v1/friends", nil) // at once
+	alice.want(204, "PUT", "/accounts/v1/me/pin", object{"pin": "1234", "new_pin": "5678"})
+	alice.want(403, "PUT", "/accounts/v1/me/pin", object{"pin": "1234", "new_pin": "5678"})
+	alice.want(400, "PUT", "/accounts/v1/me/pin", object{"pin": "5678", "new_pin": "1"})
+	alice.want(204, "PUT", "/accounts/v1/me/pin", object{"pin": "5678", "new_pin": "1234"})
+	alice.want(403, "POST", "/accounts/v1/me/deletion", object{"pin": "4321"})
+	alice.want(400, "POST", "/accounts/v1/me/deletion", []int{})
 
 	// social
 	const requests, friends, blocks = "/social/v1/requests", "/social/v1/friends", "/social/v1/blocks"
 	alice.want(200, "POST", requests, ask(b))
-	alice.want(204, "DELETE", user(requests+"/{user}", b), "")
-	alice.want(404, "DELETE", user(requests+"/{user}", b), "")
-	alice.want(400, "DELETE", requests+"/bob", "")
+	alice.want(204, "DELETE", user(requests+"/{user}", b), nil)
+	alice.want(404, "DELETE", user(requests+"/{user}", b), nil)
+	alice.want(400, "DELETE", requests+"/bob", nil)
 	alice.want(200, "POST", requests, ask(b))
-	bob.want(204, "POST", user(requests+"/{user}/deny", a), "")
-	bob.want(404, "POST", user(requests+"/{user}/deny", a), "")
-	bob.want(400, "POST", requests+"/alice/deny", "")
+	bob.want(204, "POST", user(requests+"/{user}/deny", a), nil)
+	bob.want(404, "POST", user(requests+"/{user}/deny", a), nil)
+	bob.want(400, "POST", requests+"/alice/deny", nil)
 	alice.want(200, "POST", requests, ask(b))
-	carol.want(404, "POST", user(requests+"/{user}/accept", a), "") // is bob's
-	bob.want(204, "POST", user(requests+"/{user}/accept", a), "")
-	bob.want(400, "POST", requests+"/alice/accept", "")
+	carol.want(404, "POST", user(requests+"/{user}/accept", a), nil) // is bob's
+	bob.want(204, "POST", user(requests+"/{user}/accept", a), nil)
+	bob.want(400, "POST", requests+"/alice/accept", nil)
 	alice.want(409, "POST", requests, ask(b))
 	alice.want(400, "POST", requests, ask(a))
 	alice.want(404, "POST", requests, ask(unusedID(t, nobody, a)))
-	carol.want(404, "DELETE", user(friends+"/{user}", a), "")
-	carol.want(400, "DELETE", friends+"/alice", "")
-	if got := carol.want(200, "GET", friends, ""); len(got["friends"].([]any)) != 0 {
+	carol.want(404, "DELETE", user(friends+"/{user}", a), nil)
+	carol.want(400, "DELETE", friends+"/alice", nil)
+	if got := carol.want(200, "GET", friends, nil); len(got["friends"].([]any)) != 0 {
 		t.Errorf("carol sees friends of others: %v", got)
 	}
-	if got := alice.want(200, "GET", friends, ""); len(got["friends"].([]any)) != 1 {
+	if got := alice.want(200, "GET", friends, nil); len(got["friends"].([]any)) != 1 {
 		t.Errorf("alice has the friends %v", got)
 	}
-	bob.want(204, "DELETE", user(friends+"/{user}", a), "")
-	alice.want(200, "GET", requests, "")
-	alice.want(204, "PUT", user(blocks+"/{user}", c), "")
-	alice.want(404, "PUT", user(blocks+"/{user}", unusedID(t, nobody, a)), "")
-	alice.want(400, "PUT", blocks+"/carol", "")
-	alice.want(200, "GET", blocks, "")
-	if got := carol.want(200, "GET", blocks, ""); len(got["blocked"].([]any)) != 0 {
+	bob.want(204, "DELETE", user(friends+"/{user}", a), nil)
+	alice.want(200, "GET", requests, nil)
+	alice.want(204, "PUT", user(blocks+"/{user}", c), nil)
+	alice.want(404, "PUT", user(blocks+"/{user}", unusedID(t, nobody, a)), nil)
+	alice.want(400, "PUT", blocks+"/carol", nil)
+	alice.want(200, "GET", blocks, nil)
+	if got := carol.want(200, "GET", blocks, nil); len(got["blocked"].([]any)) != 0 {
 		t.Errorf("carol sees who blocks: %v", got)
 	}
-	carol.want(404, "DELETE", user(blocks+"/{user}", a), "")
-	carol.want(400, "DELETE", blocks+"/alice", "")
-	alice.want(204, "DELETE", user(blocks+"/{user}", c), "")
-	alice.want(200, "GET", user("/social/v1/history?user={user}&limit=10", b), "")
-	alice.want(400, "GET", "/social/v1/history", "")
-	alice.want(404, "GET", user("/social/v1/history?user={user}&before=12345678-99", b), "")
-	alice.want(200, "GET", "/social/v1/export", "")
+	carol.want(404, "DELETE", user(blocks+"/{user}", a), nil)
+	carol.want(400, "DELETE", blocks+"/alice", nil)
+	alice.want(204, "DELETE", user(blocks+"/{user}", c), nil)
+	alice.want(200, "GET", user("/social/v1/history?user={user}&limit=10", b), nil)
+	alice.want(400, "GET", "/social/v1/history", nil)
+	alice.want(404, "GET", user("/social/v1/history?user={user}&before=12345678-99", b), nil)
+	alice.want(200, "GET", "/social/v1/export", nil)
 
 	for _, route := range [][2]string{
 		{"POST", "/accounts/v1/users"}, {"POST", "/accounts/v1/sessions"}, {"PUT", "/accounts/v1/me/pin"},
 		{"POST", "/accounts/v1/me/deletion"}, {"POST", requests},
 	} {
 		alice.want(413, route[0], route[1], large)
-		if status, answer := alice.doAs("text/plain", route[0], route[1], `{"pin":"1234"}`); status != 415 {
-			t.Errorf("%s %s with a text: %d %v", route[0], route[1], status, answer)
-		}
+		alice.want(415, route[0], route[1], openapi.Raw{Type: "text/plain", Text: `{"pin":"1234"}`})
 	}
 	for _, route := range [][2]string{
 		{"GET", "/accounts/v1/users?id=12345678"}, {"GET", "/accounts/v1/sessions"}, {"DELETE", "/accounts/v1/sessions"},
@@ -198,17 +148,17 @@ func TestAStrangerUsesEveryRouteOfTheDocuments(t *testing.T) {
 		{"GET", blocks}, {"PUT", user(blocks+"/{user}", a)}, {"DELETE", user(blocks+"/{user}", a)},
 		{"GET", user("/social/v1/history?user={user}", a)}, {"GET", "/social/v1/export"},
 	} {
-		for _, who := range []*stranger{nobody, nobody.as("a guess"), nobody.as(login["token"].(string))} {
-			who.want(401, route[0], route[1], "")
+		for _, who := range []stranger{nobody, nobody.as("a guess"), nobody.as(login["token"].(string))} {
+			who.want(401, route[0], route[1], nil)
 		}
 	}
-	carol.want(204, "DELETE", "/accounts/v1/sessions", "")
-	alice.want(204, "POST", "/accounts/v1/me/deletion", `{"pin":"1234"}`)
+	carol.want(204, "DELETE", "/accounts/v1/sessions", nil)
+	alice.want(204, "POST", "/accounts/v1/me/deletion", object{"pin": "1234"})
 
-	nobody.want(200, "GET", "/accounts/v1/openapi.json", "")
-	nobody.want(200, "GET", "/social/v1/openapi.json", "")
+	nobody.want(200, "GET", "/accounts/v1/openapi.json", nil)
+	nobody.want(200, "GET", "/social/v1/openapi.json", nil)
 	// The rest needs services that fail or throttle: each has its own tests for that.
-	for name, document := range map[string]*openapi.Document{"accounts": nobody.accounts, "social": nobody.social} {
+	for name, document := range map[string]*openapi.Document{"accounts": nobody.accounts.Document, "social": nobody.social.Document} {
 		if unseen := document.Unseen("429", "503", "default"); len(unseen) > 0 {
 			t.Errorf("%s was not made to answer:\n%s", name, strings.Join(unseen, "\n"))
 		}
@@ -216,10 +166,10 @@ func TestAStrangerUsesEveryRouteOfTheDocuments(t *testing.T) {
 }
 
 // unusedID is an id that nobody has.
-func unusedID(t *testing.T, s *stranger, near int) int {
+func unusedID(t *testing.T, s stranger, near int) int {
 	t.Helper()
 	for id := near; ; id = 10_000_000 + (id+1)%90_000_000 {
-		if status, _ := s.do("GET", fmt.Sprintf("/get_user?id=%d", id), ""); status == 404 {
+		if status, _ := s.accounts.Do("GET", fmt.Sprintf("/get_user?id=%d", id), nil); status == 404 {
 			return id
 		}
 	}
@@ -264,18 +214,18 @@ func TestADeletedAccountIsGoneEverywhere(t *testing.T) {
 
 	<-time.After(1500 * time.Millisecond) // sockets that are new are checked; what ends these is the ring
 	began := time.Now()
-	rest.as(gone.token).want(204, "POST", "/accounts/v1/me/deletion", `{"pin":"`+pin+`"}`)
+	rest.as(gone.token).want(204, "POST", "/accounts/v1/me/deletion", object{"pin": pin})
 	for _, socket := range []*rawClient{&gone.rawClient, &there.rawClient, old} {
 		socket.endsWith(4502)
 	}
 	if took := time.Since(began); took > 5*time.Second { // one second, on a loaded machine
 		t.Errorf("its sockets went after %v", took)
 	}
-	rest.as(gone.token).want(401, "GET", "/accounts/v1/me", "")
-	rest.as(gone.token).want(401, "GET", "/social/v1/friends", "")
+	rest.as(gone.token).want(401, "GET", "/accounts/v1/me", nil)
+	rest.as(gone.token).want(401, "GET", "/social/v1/friends", nil)
 	rest.want(401, "POST", "/accounts/v1/sessions", credentials(gone.name))
-	rest.want(404, "GET", fmt.Sprintf("/get_user?id=%d", gone.id), "")
-	if found := rest.as(friend.token).want(200, "GET", "/accounts/v1/users?username="+gone.name, ""); len(found["users"].([]any)) != 0 {
+	rest.want(404, "GET", fmt.Sprintf("/get_user?id=%d", gone.id), nil)
+	if found := rest.as(friend.token).want(200, "GET", "/accounts/v1/users?username="+gone.name, nil); len(found["users"].([]any)) != 0 {
 		t.Errorf("found %v", found)
 	}
 	for event := friend.object(); event["type"] != "friend_removed"; event = friend.object() {
@@ -294,7 +244,7 @@ func TestADeletedAccountIsGoneEverywhere(t *testing.T) {
 	if answer := friend.ask(map[string]any{"type": "get_history", "user": gone.id}); len(answer["messages"].([]any)) != 0 {
 		t.Errorf("the history is %v", answer)
 	}
-	if out := rest.as(friend.token).want(200, "GET", "/social/v1/export", ""); strings.Contains(fmt.Sprint(out), secret) {
+	if out := rest.as(friend.token).want(200, "GET", "/social/v1/export", nil); strings.Contains(fmt.Sprint(out), secret) {
 		t.Errorf("the export of the friend has %v", out)
 	}
 	for _, user := range []*client2{friend, asked} {
