@@ -10,7 +10,67 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"pymessage/internal/fault"
 )
+
+// Metrics makes and registers metrics whose names begin alike.
+type Metrics struct {
+	prefix  string
+	factory promauto.Factory
+}
+
+// NewMetrics is for the metrics of one part of a process, such as pymessage_gateway_.
+func NewMetrics(reg prometheus.Registerer, prefix string) Metrics {
+	return Metrics{prefix, promauto.With(reg)}
+}
+
+// Counter makes a counter.
+func (m Metrics) Counter(name, help string) prometheus.Counter {
+	return m.factory.NewCounter(prometheus.CounterOpts{Name: m.prefix + name, Help: help})
+}
+
+// Counters makes a counter for each of the values of a label. All exist from the
+// start: one that begins to exist with its first event hides that event from rate().
+func (m Metrics) Counters(name, help, label string, values ...string) *prometheus.CounterVec {
+	counters := m.factory.NewCounterVec(prometheus.CounterOpts{Name: m.prefix + name, Help: help}, []string{label})
+	for _, value := range values {
+		counters.WithLabelValues(value)
+	}
+	return counters
+}
+
+// Gauge makes a gauge.
+func (m Metrics) Gauge(name, help string) prometheus.Gauge {
+	return m.factory.NewGauge(prometheus.GaugeOpts{Name: m.prefix + name, Help: help})
+}
+
+// Histogram makes a histogram.
+func (m Metrics) Histogram(name, help string, buckets []float64) prometheus.Histogram {
+	return m.factory.NewHistogram(prometheus.HistogramOpts{Name: m.prefix + name, Help: help, Buckets: buckets})
+}
+
+// Histograms makes histograms by the values of a label.
+func (m Metrics) Histograms(name, help, label string, buckets []float64) *prometheus.HistogramVec {
+	return m.factory.NewHistogramVec(prometheus.HistogramOpts{Name: m.prefix + name, Help: help, Buckets: buckets}, []string{label})
+}
+
+// Outcome is the label of what came of a request: ok, or the kind of the fault.
+func Outcome(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return string(fault.KindOf(err))
+}
+
+// Outcomes are those of requests that may fail in these ways.
+func Outcomes(kinds ...fault.Kind) []string {
+	outcomes := []string{"ok"}
+	for _, kind := range kinds {
+		outcomes = append(outcomes, string(kind))
+	}
+	return outcomes
+}
 
 // noRoute is the route of requests that no route took, and otherMethod the method
 // of those whose method is not one of HTTP's. What a stranger may choose freely

@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"pymessage/internal/fault"
 	"pymessage/internal/service"
 )
 
@@ -70,4 +72,31 @@ func counts(t *testing.T, reg *prometheus.Registry) map[string]uint64 {
 		}
 	}
 	return out
+}
+
+func TestAnOutcomeIsOkOrTheKindOfTheFault(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"ok": nil, "too_many": fault.New(fault.TooMany, "x"), "internal": errors.New("a defect"),
+	} {
+		if got := service.Outcome(err); got != want {
+			t.Errorf("%v is %s", err, got)
+		}
+	}
+}
+
+func TestCountersExistFromTheStart(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewPedanticRegistry()
+	service.NewMetrics(reg, "pymessage_test_").Counters("logins_total", "Logins by outcome.", "outcome",
+		service.Outcomes(fault.TooMany)...)
+	const want = `
+# HELP pymessage_test_logins_total Logins by outcome.
+# TYPE pymessage_test_logins_total counter
+pymessage_test_logins_total{outcome="ok"} 0
+pymessage_test_logins_total{outcome="too_many"} 0
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"pymessage/internal/bell"
 	"pymessage/internal/fault"
+	"pymessage/internal/service"
 	"pymessage/services/accounts/accountsapi"
 	"pymessage/services/social/socialapi"
 )
@@ -41,7 +42,7 @@ var errNobody = fault.New(fault.Unauthorized, "acc not found")
 // login finds out who somebody is, and begins a session if that is asked for.
 // Faults: Unauthorized, TooMany, Unavailable.
 func (s *server) login(ctx context.Context, cred accountsapi.Credentials) (session accountsapi.Session, err error) {
-	defer func() { s.metrics.logins.WithLabelValues(outcome(err)).Inc() }()
+	defer func() { s.metrics.logins.WithLabelValues(service.Outcome(err)).Inc() }()
 	u, err := checkUsername(cred.Username)
 	if err != nil || checkPin(cred.Pin) != nil {
 		return accountsapi.Session{}, errNobody // by rules that everybody may know
@@ -80,7 +81,7 @@ func (s *server) authenticate(ctx context.Context, u username, pin string) (acco
 // create makes an account, and begins a session of it if that is asked for.
 // Faults: Invalid, Conflict, TooMany, Unavailable.
 func (s *server) create(ctx context.Context, cred accountsapi.Credentials) (session accountsapi.Session, err error) {
-	defer func() { s.metrics.creations.WithLabelValues(outcome(err)).Inc() }()
+	defer func() { s.metrics.creations.WithLabelValues(service.Outcome(err)).Inc() }()
 	u, err := checkUsername(cred.Username)
 	if err != nil {
 		return accountsapi.Session{}, err

@@ -97,7 +97,7 @@ func TestOneOfTwelveWhoWantANameAtOnceGetsIt(t *testing.T) {
 		wg.Go(func() {
 			name := []string{"Highlander", "highlander", "HIGHLANDER"}[i%3]
 			_, err := s.create(t.Context(), newcomer(name, fmt.Sprintf("pin %d", i)))
-			outcomes[i] = outcome(err)
+			outcomes[i] = service.Outcome(err)
 			if err != nil && fault.Message(err) != "username is taken" {
 				t.Errorf("got %v", err)
 			}

@@ -2,9 +2,9 @@ package accounts
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"pymessage/internal/fault"
+	"pymessage/internal/service"
 )
 
 // metrics are what operators see of this service beyond HTTP and the pool.
@@ -35,83 +35,31 @@ const (
 )
 
 func newMetrics(reg prometheus.Registerer) *metrics {
-	factory := promauto.With(reg)
-	m := &metrics{
-		logins: factory.NewCounterVec(prometheus.CounterOpts{
-			Name: "pymessage_accounts_logins_total",
-			Help: "Logins by outcome: ok, or the kind of the fault (unauthorized: unknown user or wrong pin; too_many: throttled).",
-		}, []string{"outcome"}),
-		creations: factory.NewCounterVec(prometheus.CounterOpts{
-			Name: "pymessage_accounts_creations_total",
-			Help: "Creations of accounts by outcome: ok, or the kind of the fault (conflict: the name is taken).",
-		}, []string{"outcome"}),
-		pinQueue: factory.NewGauge(prometheus.GaugeOpts{
-			Name: "pymessage_accounts_pin_queue_length",
-			Help: "Pins that wait to be hashed.",
-		}),
-		pinWait: factory.NewHistogram(prometheus.HistogramOpts{
-			Name:    "pymessage_accounts_pin_wait_seconds",
-			Help:    "How long pins waited to be hashed.",
-			Buckets: []float64{.001, .005, .025, .1, .25, .5, 1, 2.5, 5, 10},
-		}),
-		pinsRefused: factory.NewCounter(prometheus.CounterOpts{
-			Name: "pymessage_accounts_pins_refused_total",
-			Help: "Pins that were not hashed since the queue was full.",
-		}),
-		pinsRemembered: factory.NewCounter(prometheus.CounterOpts{
-			Name: "pymessage_accounts_pins_remembered_total",
-			Help: "Right pins that were not hashed since they had been right a short while ago.",
-		}),
-		throttleFailures: factory.NewCounter(prometheus.CounterOpts{
-			Name: "pymessage_accounts_throttle_failures_total",
-			Help: "Times that Redis could not be asked about attempts, which were let through.",
-		}),
-		sessionsBegun: factory.NewCounter(prometheus.CounterOpts{
-			Name: "pymessage_accounts_sessions_begun_total",
-			Help: "Sessions that were begun by a login or a creation.",
-		}),
-		sessionsEnded: factory.NewCounterVec(prometheus.CounterOpts{
-			Name: "pymessage_accounts_sessions_ended_total",
-			Help: "Sessions that were deleted, by the reason: logout, limit (the account began too many), expired, pin (it was changed).",
-		}, []string{"reason"}),
-		resumes: factory.NewCounterVec(prometheus.CounterOpts{
-			Name: "pymessage_accounts_resumes_total",
-			Help: "Tokens that were shown, to resume a session or with a REST request, by outcome: ok, or the kind of the fault (unauthorized: the session is over; too_many: throttled).",
-		}, []string{"outcome"}),
+	m := service.NewMetrics(reg, "pymessage_accounts_")
+	proofs := service.Outcomes(fault.Unauthorized, fault.TooMany, fault.Unavailable, fault.Internal)
+	return &metrics{
+		logins: m.Counters("logins_total",
+			"Logins by outcome: ok, or the kind of the fault (unauthorized: unknown user or wrong pin; too_many: throttled).",
+			"outcome", proofs...),
+		creations: m.Counters("creations_total",
+			"Creations of accounts by outcome: ok, or the kind of the fault (conflict: the name is taken).",
+			"outcome", service.Outcomes(fault.Invalid, fault.Conflict, fault.TooMany, fault.Unavailable, fault.Internal)...),
+		pinQueue: m.Gauge("pin_queue_length", "Pins that wait to be hashed."),
+		pinWait: m.Histogram("pin_wait_seconds", "How long pins waited to be hashed.",
+			[]float64{.001, .005, .025, .1, .25, .5, 1, 2.5, 5, 10}),
+		pinsRefused:      m.Counter("pins_refused_total", "Pins that were not hashed since the queue was full."),
+		pinsRemembered:   m.Counter("pins_remembered_total", "Right pins that were not hashed since they had been right a short while ago."),
+		throttleFailures: m.Counter("throttle_failures_total", "Times that Redis could not be asked about attempts, which were let through."),
+		sessionsBegun:    m.Counter("sessions_begun_total", "Sessions that were begun by a login or a creation."),
+		sessionsEnded: m.Counters("sessions_ended_total",
+			"Sessions that were deleted, by the reason: logout, limit (the account began too many), expired, pin (it was changed).",
+			"reason", string(endedByLogout), string(endedByLimit), string(endedByAge), string(endedByPin)),
+		resumes: m.Counters("resumes_total",
+			"Tokens that were shown, to resume a session or with a REST request, by outcome: ok, or the kind of the fault (unauthorized: the session is over; too_many: throttled).",
+			"outcome", proofs...),
+		deletions:    m.Counter("deletions_total", "Accounts that were deleted."),
+		outboxLength: m.Gauge("outbox_length", "Deleted accounts whose content social has not finished to delete."),
+		outboxTries: m.Counters("outbox_tries_total",
+			"Times that social was told to delete the content of an account, by outcome: ok, failed.", "outcome", "ok", "failed"),
 	}
-	m.deletions = factory.NewCounter(prometheus.CounterOpts{
-		Name: "pymessage_accounts_deletions_total",
-		Help: "Accounts that were deleted.",
-	})
-	m.outboxLength = factory.NewGauge(prometheus.GaugeOpts{
-		Name: "pymessage_accounts_outbox_length",
-		Help: "Deleted accounts whose content social has not finished to delete.",
-	})
-	m.outboxTries = factory.NewCounterVec(prometheus.CounterOpts{
-		Name: "pymessage_accounts_outbox_tries_total",
-		Help: "Times that social was told to delete the content of an account, by outcome: ok, failed.",
-	}, []string{"outcome"})
-	for _, outcome := range []string{"ok", "failed"} {
-		m.outboxTries.WithLabelValues(outcome)
-	}
-	// A counter that begins to exist with its first event hides that event from rate().
-	for _, kind := range []fault.Kind{"ok", fault.Unauthorized, fault.TooMany, fault.Unavailable, fault.Internal} {
-		m.logins.WithLabelValues(string(kind))
-		m.resumes.WithLabelValues(string(kind))
-	}
-	for _, kind := range []fault.Kind{"ok", fault.Invalid, fault.Conflict, fault.TooMany, fault.Unavailable, fault.Internal} {
-		m.creations.WithLabelValues(string(kind))
-	}
-	for _, why := range []ending{endedByLogout, endedByLimit, endedByAge, endedByPin} {
-		m.sessionsEnded.WithLabelValues(string(why))
-	}
-	return m
-}
-
-// outcome is the label of what came of a request.
-func outcome(err error) string {
-	if err == nil {
-		return "ok"
-	}
-	return string(fault.KindOf(err))
 }

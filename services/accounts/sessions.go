@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"pymessage/internal/fault"
+	"pymessage/internal/service"
 	"pymessage/services/accounts/accountsapi"
 )
 
@@ -38,7 +39,7 @@ func (s *server) hasBegun(user accountsapi.User, t token, b begun) accountsapi.S
 
 // resume finds the session of a token. Faults: Unauthorized, TooMany, Unavailable.
 func (s *server) resume(ctx context.Context, in accountsapi.Token) (session accountsapi.Session, err error) {
-	defer func() { s.metrics.resumes.WithLabelValues(outcome(err)).Inc() }()
+	defer func() { s.metrics.resumes.WithLabelValues(service.Outcome(err)).Inc() }()
 	hash, ok := hashToken(in.Token)
 	if !ok {
 		return accountsapi.Session{}, errOver // which costs nothing, and so is not counted

@@ -60,7 +60,7 @@ func TestGuessesAtOnceDoNotOverrunTheLimit(t *testing.T) {
 			err := guess(t, s, "bob", home)
 			mu.Lock()
 			defer mu.Unlock()
-			got[outcome(err)]++
+			got[service.Outcome(err)]++
 		})
 	}
 	wg.Wait()
@@ -312,7 +312,7 @@ func TestGuessesAtTokensAtOnceGetNoMoreAnswersThanTheLimit(t *testing.T) {
 			err := guessToken(t, s, home)
 			mu.Lock()
 			defer mu.Unlock()
-			got[outcome(err)]++
+			got[service.Outcome(err)]++
 		})
 	}
 	wg.Wait()

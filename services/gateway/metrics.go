@@ -5,10 +5,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"pymessage/internal/bell"
 	"pymessage/internal/fault"
+	"pymessage/internal/service"
 	"pymessage/services/gateway/wire"
 )
 
@@ -49,25 +49,27 @@ type metrics struct {
 var delayBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 60}
 
 func newMetrics(reg prometheus.Registerer) metrics {
-	f := promauto.With(reg)
-	counter := func(name, help string) prometheus.Counter {
-		return f.NewCounter(prometheus.CounterOpts{Name: "pymessage_gateway_" + name, Help: help})
+	f := service.NewMetrics(reg, "pymessage_gateway_")
+	counter, counters := f.Counter, f.Counters
+	histogram := func(name, help string) prometheus.Histogram { return f.Histogram(name, help, delayBuckets) }
+	logins := service.Outcomes(fault.Unauthorized, fault.TooMany, fault.Unavailable, fault.Internal)
+	creations := service.Outcomes(fault.Invalid, fault.Conflict, fault.TooMany, fault.Unavailable, fault.Internal)
+	var types, codes []string
+	for _, t := range wire.Types(wire.V2) {
+		types = append(types, string(t))
 	}
-	counters := func(name, help, label string) *prometheus.CounterVec {
-		return f.NewCounterVec(prometheus.CounterOpts{Name: "pymessage_gateway_" + name, Help: help}, []string{label})
-	}
-	histogram := func(name, help string) prometheus.Histogram {
-		return f.NewHistogram(prometheus.HistogramOpts{Name: "pymessage_gateway_" + name, Help: help, Buckets: delayBuckets})
+	for _, code := range wire.CloseCodes {
+		codes = append(codes, strconv.Itoa(int(code)))
 	}
 	m := metrics{
-		sockets: f.NewGauge(prometheus.GaugeOpts{Name: "pymessage_gateway_sockets",
-			Help: "Open sockets, logged in or not."}),
-		requests:       counters("requests_total", "Valid requests by type.", "type"),
-		errors:         counter("errors_total", "Error answers other than those to sends."),
-		logins:         counters("logins_total", "Logins by outcome: ok, or the kind of the fault.", "outcome"),
-		resumes:        counters("resumes_total", "Logins by token, by outcome: ok, or the kind of the fault.", "outcome"),
-		creations:      counters("creations_total", "Account creations by outcome: ok, or the kind of the fault.", "outcome"),
-		sends:          counters("sends_total", "Sends by outcome: stored, not_connected, not_friend, invalid, failed.", "outcome"),
+		sockets:   f.Gauge("sockets", "Open sockets, logged in or not."),
+		requests:  counters("requests_total", "Valid requests by type.", "type", types...),
+		errors:    counter("errors_total", "Error answers other than those to sends."),
+		logins:    counters("logins_total", "Logins by outcome: ok, or the kind of the fault.", "outcome", logins...),
+		resumes:   counters("resumes_total", "Logins by token, by outcome: ok, or the kind of the fault.", "outcome", logins...),
+		creations: counters("creations_total", "Account creations by outcome: ok, or the kind of the fault.", "outcome", creations...),
+		sends: counters("sends_total", "Sends by outcome: stored, not_connected, not_friend, invalid, failed.", "outcome",
+			"stored", "not_connected", "not_friend", "invalid", "failed"),
 		catchUps:       counter("inbox_reads_total", "Pages of inboxes read from the store."),
 		gaps:           counter("gaps_total", "Times events before a ring did not come in time and were read from the store."),
 		headsBehind:    counter("heads_behind_total", "Times a check of the heads found events of a user whose rings had not come."),
@@ -75,48 +77,23 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		passingDropped: counter("passing_dropped_total", "Frames that are in no inbox and were dropped: typing, receipts, copies of own sends and presence for a slow socket, and receipts beyond what is remembered."),
 		slowCloses:     counter("slow_closes_total", "Sockets cut since a write made no progress for PATIENCE."),
 		throttled:      counter("throttled_total", "Requests refused since their socket sent too many."),
-		closes:         counters("closes_total", "Sockets closed by the gateway, by close code.", "code"),
+		closes:         counters("closes_total", "Sockets closed by the gateway, by close code.", "code", codes...),
 		batchRetries:   counter("batch_retries_total", "Attempts to store a batch that were not answered with success."),
-		batchSize: f.NewHistogram(prometheus.HistogramOpts{Name: "pymessage_gateway_batch_messages",
-			Help: "Messages in a batch.", Buckets: prometheus.ExponentialBuckets(1, 2, 9)}),
+		batchSize:      f.Histogram("batch_messages", "Messages in a batch.", prometheus.ExponentialBuckets(1, 2, 9)),
 		deliveryDelay: histogram("delivery_seconds",
 			"From the storing of an event (the clock of Postgres) to its writing to a socket that was there already (the clock of the gateway)."),
-		laneWait:    histogram("lane_wait_seconds", "How long the oldest message of a batch waited for its lane."),
-		sendSeconds: histogram("send_seconds", "How long the oldest message of a batch took from its reading to its answer."),
-		draining: f.NewGauge(prometheus.GaugeOpts{Name: "pymessage_gateway_draining",
-			Help: "1 while the gateway closes its sockets to stop."}),
-		probeOK: f.NewGauge(prometheus.GaugeOpts{Name: "pymessage_gateway_probe_ok",
-			Help: "1 if the last ring of the gateway for itself came through Redis, 0 if not or before the first."}),
+		laneWait:      histogram("lane_wait_seconds", "How long the oldest message of a batch waited for its lane."),
+		sendSeconds:   histogram("send_seconds", "How long the oldest message of a batch took from its reading to its answer."),
+		draining:      f.Gauge("draining", "1 while the gateway closes its sockets to stop."),
+		probeOK:       f.Gauge("probe_ok", "1 if the last ring of the gateway for itself came through Redis, 0 if not or before the first."),
 		probeSeconds:  histogram("probe_seconds", "How long rings of the gateway for itself took through Redis."),
 		probeFailures: counter("probe_failures_total", "Rings of the gateway for itself that did not come through."),
 		drainCuts:     counter("drain_cuts_total", "Sockets cut at the end of a drain since they did not end by themselves."),
 		lateSubscriptions: counter("late_subscriptions_total",
 			"Logins that went on before Redis had confirmed the subscription."),
 	}
-	m.begin()
 	m.resolve(counters("events_queued_total", "Events queued for a socket, by kind; other: what was deleted, or is of a newer version.", "kind"))
 	return m
-}
-
-// begin makes every series exist from the start: a counter that begins to exist with
-// its first event hides that event from rate().
-func (m *metrics) begin() {
-	for _, t := range wire.Types(wire.V2) {
-		m.requests.WithLabelValues(string(t))
-	}
-	for _, kind := range []string{"ok", string(fault.Unauthorized), string(fault.TooMany), string(fault.Unavailable), string(fault.Internal)} {
-		m.logins.WithLabelValues(kind)
-		m.resumes.WithLabelValues(kind)
-	}
-	for _, kind := range []string{"ok", string(fault.Invalid), string(fault.Conflict), string(fault.TooMany), string(fault.Unavailable), string(fault.Internal)} {
-		m.creations.WithLabelValues(kind)
-	}
-	for _, outcome := range []string{"stored", "not_connected", "not_friend", "invalid", "failed"} {
-		m.sends.WithLabelValues(outcome)
-	}
-	for _, code := range wire.CloseCodes {
-		m.closes.WithLabelValues(strconv.Itoa(int(code)))
-	}
 }
 
 // countedKinds are those that operators see apart.

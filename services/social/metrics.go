@@ -2,8 +2,8 @@ package social
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"pymessage/internal/service"
 	"pymessage/services/social/socialapi"
 )
 
@@ -23,44 +23,31 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
-	factory := promauto.With(reg)
-	counter := func(name, help string) prometheus.Counter {
-		return factory.NewCounter(prometheus.CounterOpts{Name: "pymessage_social_" + name, Help: help})
-	}
-	counters := func(name, help, label string) *prometheus.CounterVec {
-		return factory.NewCounterVec(prometheus.CounterOpts{Name: "pymessage_social_" + name, Help: help}, []string{label})
-	}
-	m := &metrics{
-		stored:   counter("messages_stored_total", "Messages that were stored."),
-		refused:  counters("messages_refused_total", "Messages that were not stored, by the reason: unknown, not_friend, invalid, unavailable.", "reason"),
-		repeated: counter("batches_repeated_total", "Batches that had been stored before and got the result that was kept."),
-		batchSize: factory.NewHistogram(prometheus.HistogramOpts{
-			Name:    "pymessage_social_batch_messages",
-			Help:    "Messages in a batch.",
-			Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000},
-		}),
-		storeSeconds: factory.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "pymessage_social_store_seconds",
-			Help:    "How long operations on Postgres took, by operation, waiting for a connection included.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
-		}, []string{"operation"}),
-		storeUndone: counter("store_undone_total", "Transactions that Postgres undid to resolve a deadlock and that were begun anew. There should be none."),
-		lookups:     counters("account_lookups_total", "Users asked for at accounts, by the outcome: found, absent, failed.", "outcome"),
-		lanesPruned: counter("lanes_pruned_total", "Idle lanes that were forgotten."),
-
-		noncesRepeated: counter("nonces_repeated_total", "Messages whose nonce had been stored before and that got the answer of the first."),
-		noncesPruned:   counter("nonces_pruned_total", "Old nonces that were forgotten."),
-	}
-	// A counter that begins to exist with its first event hides that event from rate().
+	m := service.NewMetrics(reg, "pymessage_social_")
+	var refusals []string
 	for refusal := range verdicts {
 		if refusal != "" {
-			m.refused.WithLabelValues(string(refusal))
+			refusals = append(refusals, string(refusal))
 		}
 	}
-	for _, outcome := range []string{"found", "absent", "failed"} {
-		m.lookups.WithLabelValues(outcome)
+	return &metrics{
+		stored: m.Counter("messages_stored_total", "Messages that were stored."),
+		refused: m.Counters("messages_refused_total",
+			"Messages that were not stored, by the reason: unknown, not_friend, invalid, unavailable.", "reason", refusals...),
+		repeated: m.Counter("batches_repeated_total", "Batches that had been stored before and got the result that was kept."),
+		batchSize: m.Histogram("batch_messages", "Messages in a batch.",
+			[]float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}),
+		storeSeconds: m.Histograms("store_seconds",
+			"How long operations on Postgres took, by operation, waiting for a connection included.", "operation",
+			[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}),
+		storeUndone: m.Counter("store_undone_total", "Transactions that Postgres undid to resolve a deadlock and that were begun anew. There should be none."),
+		lookups: m.Counters("account_lookups_total", "Users asked for at accounts, by the outcome: found, absent, failed.",
+			"outcome", "found", "absent", "failed"),
+		lanesPruned: m.Counter("lanes_pruned_total", "Idle lanes that were forgotten."),
+
+		noncesRepeated: m.Counter("nonces_repeated_total", "Messages whose nonce had been stored before and that got the answer of the first."),
+		noncesPruned:   m.Counter("nonces_pruned_total", "Old nonces that were forgotten."),
 	}
-	return m
 }
 
 // count counts the outcome of a batch.
