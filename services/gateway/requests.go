@@ -65,56 +65,41 @@ func aside(f func()) {
 
 func (c *conn) request(req wire.Request) {
 	c.srv.metrics.requests.WithLabelValues(string(req.Type)).Inc()
-	switch req.Type {
-	case wire.Login:
-		c.login(req)
-	case wire.CreateAcc:
-		c.createAccount(req)
-	case wire.Resume:
-		c.resume(req)
-	case wire.Logout:
-		c.logout()
-	case wire.Ack:
-		c.ack(req.Seq)
-	case wire.GetFriends:
-		c.getFriends()
-	case wire.RequestFriend:
-		c.requestFriend(req.User)
-	case wire.AddFriend:
-		c.addFriend(req.User)
-	case wire.DenyFriend:
-		c.denyFriend(req.User)
-	default:
-		c.request2(req)
-	}
+	handlers[req.Type](c, req)
 }
 
-// request2 is for what only version 2 has and what is about other users.
-func (c *conn) request2(req wire.Request) {
-	switch req.Type {
-	case wire.GetRequests:
-		c.getRequests()
-	case wire.CancelRequest:
-		c.cancelRequest(req.User)
-	case wire.RemoveFriend:
-		c.removeFriend(req.User)
-	case wire.Block:
-		c.block(req.User)
-	case wire.Unblock:
-		c.unblock(req.User)
-	case wire.GetBlocked:
-		c.getBlocked()
-	case wire.FindUser:
-		c.findUser(req.Username)
-	case wire.GetHistory:
-		c.getHistory(req)
-	case wire.MarkRead:
-		c.markRead(req)
-	case wire.Typing:
-		c.typing(req.User)
-	case wire.WatchPresence:
-		c.watchPresence()
-	}
+// handlers are for all types of requests but SendMsg, which goes into a lane.
+var handlers = map[wire.Type]func(*conn, wire.Request){
+	wire.Login:         (*conn).login,
+	wire.CreateAcc:     (*conn).createAccount,
+	wire.Resume:        (*conn).resume,
+	wire.Logout:        alone((*conn).logout),
+	wire.Ack:           func(c *conn, req wire.Request) { c.ack(req.Seq) },
+	wire.GetFriends:    alone((*conn).getFriends),
+	wire.RequestFriend: about((*conn).requestFriend),
+	wire.AddFriend:     about((*conn).addFriend),
+	wire.DenyFriend:    about((*conn).denyFriend),
+	wire.GetRequests:   alone((*conn).getRequests),
+	wire.CancelRequest: about((*conn).cancelRequest),
+	wire.RemoveFriend:  about((*conn).removeFriend),
+	wire.Block:         about((*conn).block),
+	wire.Unblock:       about((*conn).unblock),
+	wire.GetBlocked:    alone((*conn).getBlocked),
+	wire.FindUser:      func(c *conn, req wire.Request) { c.findUser(req.Username) },
+	wire.GetHistory:    (*conn).getHistory,
+	wire.MarkRead:      (*conn).markRead,
+	wire.Typing:        about((*conn).typing),
+	wire.WatchPresence: alone((*conn).watchPresence),
+}
+
+// alone is for a request without arguments.
+func alone(do func(*conn)) func(*conn, wire.Request) {
+	return func(c *conn, _ wire.Request) { do(c) }
+}
+
+// about is for a request about another user.
+func about(do func(*conn, int64)) func(*conn, wire.Request) {
+	return func(c *conn, req wire.Request) { do(c, req.User) }
 }
 
 // reply answers the request that is worked on.

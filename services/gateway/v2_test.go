@@ -59,6 +59,15 @@ func event2(user, sender int, seq int64, content string) string {
 	return fmt.Sprintf(`{"type":"message","sender":%d,"content":"%s","seq":%d,"id":"%d-%d","sent_at":0}`, sender, content, seq, user, seq)
 }
 
+func TestEveryRequestIsHandled(t *testing.T) {
+	t.Parallel()
+	for _, kind := range wire.Types(wire.V2) {
+		if handlers[kind] == nil && kind != wire.SendMsg { // which goes into a lane
+			t.Errorf("nobody handles %s", kind)
+		}
+	}
+}
+
 func TestVersion2CarriesRefsAndCodes(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -30,6 +30,7 @@ func (f fields) get(name string) (raw []byte, ok bool) {
 //
 // Nearly all frames are flat: strings without escapes, and whole numbers. Those are
 // read here at a tenth of the cost; everything else is left to encoding/json.
+// cmd/loadtest reads what we write in a way of its own, to see our mistakes.
 func (f fields) split(frame []byte) (fields, bool) {
 	if flat, ok := f.splitFlat(frame); ok {
 		return flat, true
