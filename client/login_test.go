@@ -37,34 +37,25 @@ func TestItLogsInAndHandsOverWhatWaits(t *testing.T) {
 }
 
 func TestItGoesOnFromAStateWithoutThePin(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		b := play(t, func(c *client.Config) {
-			c.Username, c.Pin = "", ""
-			c.State = client.State{Token: "token-7", Since: 5, Epoch: "e"}
-		}, func(p *peer) {
-			p.resume(1, 7, 5, "e")
-			p.events(6)
-			p.synced(6)
-			p.ack(6)
-			p.goodbye()
+	t.Parallel()
+	for name, state := range map[string]client.State{
+		"with a place: after it":                {Token: "token-7", Since: 5, Epoch: "e"},
+		"without one: after what was confirmed": {Token: "token-7"},
+	} {
+		bubbleSub(t, name, func(t *testing.T) {
+			b := play(t, func(c *client.Config) {
+				c.Username, c.Pin, c.State = "", "", state
+			}, func(p *peer) {
+				p.resume(1, 7, int(state.Since), state.Epoch)
+				p.events(6)
+				p.synced(6)
+				p.ack(6)
+				p.goodbye()
+			})
+			b.hears(event(6), "synced 6")
+			<-time.After(time.Second)
 		})
-		b.hears(event(6), "synced 6")
-		<-time.After(time.Second)
-	})
-}
-
-func TestATokenWithoutAPlaceGoesOnFromWhatWasConfirmed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		b := play(t, func(c *client.Config) { c.State = client.State{Token: "token-7"} }, func(p *peer) {
-			p.resume(1, 7, 0, "")
-			p.events(6)
-			p.synced(6)
-			p.ack(6)
-			p.goodbye()
-		})
-		b.hears(event(6), "synced 6")
-		<-time.After(time.Second)
-	})
+	}
 }
 
 func TestATokenThatIsOverIsReplacedByALoginThatResumes(t *testing.T) {

@@ -24,15 +24,22 @@ const (
 	lockTries = 300
 )
 
-// Migrate brings the schema at url to the newest migration of fsys, under a lock
-// that only one process holds at a time. Migrations only go forward.
+// folder is where the migrations are in what embeds them.
+const folder = "migrations"
+
+// Migrate brings the schema at url to the newest of migrations/*.sql in fsys, under a
+// lock that only one process holds at a time. Migrations only go forward.
 func Migrate(ctx context.Context, log *slog.Logger, url string, fsys fs.FS) error {
 	db, err := sql.Open("pgx", url)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	provider, err := newProvider(ctx, db, fsys)
+	files, err := fs.Sub(fsys, folder)
+	if err != nil {
+		return err
+	}
+	provider, err := newProvider(ctx, db, files)
 	if err != nil {
 		return err
 	}
@@ -65,9 +72,9 @@ func newProvider(ctx context.Context, db *sql.DB, fsys fs.FS) (*goose.Provider, 
 		goose.WithSessionLocker(locker), goose.WithSlog(slog.New(slog.DiscardHandler)))
 }
 
-// newest is the version of the last migration in fsys.
+// newest is the version of the last of migrations/*.sql in fsys.
 func newest(fsys fs.FS) (int64, error) {
-	files, err := fs.Glob(fsys, "*.sql")
+	files, err := fs.Glob(fsys, folder+"/*.sql")
 	if err != nil {
 		return 0, fmt.Errorf("listing the migrations: %w", err)
 	}
@@ -78,7 +85,7 @@ func newest(fsys fs.FS) (int64, error) {
 }
 
 // CheckSchema returns an error while the schema behind pool is older than the
-// newest migration of fsys. A newer one is fine: it is a neighbouring version's,
+// newest of migrations/*.sql in fsys. A newer one is fine: it is a neighbouring version's,
 // and migrations expand before they contract.
 func CheckSchema(ctx context.Context, pool *pgxpool.Pool, fsys fs.FS) error {
 	want, err := newest(fsys)

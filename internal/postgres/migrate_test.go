@@ -19,11 +19,11 @@ func file(sql string) *fstest.MapFile {
 }
 
 var (
-	older = fstest.MapFS{"0001_notes.sql": file(`CREATE TABLE notes (n integer)`)}
+	older = fstest.MapFS{"migrations/0001_notes.sql": file(`CREATE TABLE notes (n integer)`)}
 	newer = fstest.MapFS{
-		"0001_notes.sql":  older["0001_notes.sql"],
-		"0002_more.sql":   file(`ALTER TABLE notes ADD COLUMN text text`),
-		"0010_filled.sql": file(`INSERT INTO notes VALUES (1, 'one')`),
+		"migrations/0001_notes.sql":  older["migrations/0001_notes.sql"],
+		"migrations/0002_more.sql":   file(`ALTER TABLE notes ADD COLUMN text text`),
+		"migrations/0010_filled.sql": file(`INSERT INTO notes VALUES (1, 'one')`),
 	}
 )
 
@@ -66,7 +66,7 @@ func TestABrokenMigrationLeavesTheSchemaAsItWas(t *testing.T) {
 	t.Parallel()
 
 	url := testenv.Postgres(t)
-	broken := fstest.MapFS{"0001_notes.sql": older["0001_notes.sql"], "0002_broken.sql": file(`DROP TABLE notes; SELEKT`)}
+	broken := fstest.MapFS{"migrations/0001_notes.sql": older["migrations/0001_notes.sql"], "migrations/0002_broken.sql": file(`DROP TABLE notes; SELEKT`)}
 	if err := migrate(t, url, broken); err == nil || !strings.Contains(err.Error(), "migrating") {
 		t.Errorf("got %v", err)
 	}

@@ -1,19 +1,17 @@
 package service_test
 
 import (
-	"bytes"
 	"context"
 	"io"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"pymessage/internal/service"
 	"pymessage/internal/stores"
+	"pymessage/internal/testenv"
 )
 
 // patience is how long a test waits for what should happen at once.
@@ -29,64 +27,18 @@ func freeAddr(t *testing.T) string {
 	return "127.0.0.1:" + strconv.Itoa(port)
 }
 
-// logBook keeps what is logged, and tells when something was.
-type logBook struct {
-	mu      sync.Mutex // guards all below
-	text    bytes.Buffer
-	changed chan struct{} // closed at the next line
-}
-
-func newLogBook() *logBook { return &logBook{changed: make(chan struct{})} }
-
-func (b *logBook) Write(line []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	close(b.changed)
-	b.changed = make(chan struct{})
-	return b.text.Write(line)
-}
-
-func (b *logBook) read() (string, <-chan struct{}) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String(), b.changed
-}
-
-func (b *logBook) String() string {
-	text, _ := b.read()
-	return text
-}
-
-// await returns once text was logged.
-func (b *logBook) await(t *testing.T, text string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for {
-		all, changed := b.read()
-		if strings.Contains(all, text) {
-			return
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			t.Fatalf("%q was never logged, but this:\n%s", text, all)
-		}
-	}
-}
-
 // process is one under test.
 type process struct {
 	*service.Process
-	book *logBook
+	book *testenv.LogBook
 	ops  string // address
 }
 
 func newProcess(t *testing.T, drainPause time.Duration) *process {
 	t.Helper()
-	book := newLogBook()
+	book, log := testenv.NewLogBook()
 	common := service.Common{OpsAddr: freeAddr(t), DrainPause: drainPause}
-	return &process{service.NewProcess(common, slog.New(slog.NewJSONHandler(book, nil))), book, common.OpsAddr}
+	return &process{service.NewProcess(common, log), book, common.OpsAddr}
 }
 
 // run runs tasks until stop is called or one fails; ended gets what Run returned.

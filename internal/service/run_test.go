@@ -41,7 +41,7 @@ func TestReadinessWaitsForEachDependencyOnce(t *testing.T) {
 	p.Health.Await("other", func(context.Context) error { return nil })
 	stop, ended := p.run(t, idle)
 
-	p.book.await(t, "still starting")
+	p.book.Await(t, "still starting")
 	wantGet(t, p.ops, "/livez", 200)
 	status, body := get(t, p.ops, "/readyz")
 	want := `{"problems":{"other":"waiting for it","start":"not finished","store":"waiting for it"},"status":"not ready"}`
@@ -50,7 +50,7 @@ func TestReadinessWaitsForEachDependencyOnce(t *testing.T) {
 	}
 
 	up.Store(true)
-	p.book.await(t, `"msg":"ready"`)
+	p.book.Await(t, `"msg":"ready"`)
 	up.Store(false) // what is lost later is lost to all pods alike
 	before := asked.Load()
 	if status, body := get(t, p.ops, "/readyz"); status != 200 || asked.Load() != before {
@@ -104,7 +104,7 @@ func TestTheCommandReadyAsksTheProcess(t *testing.T) {
 	t.Parallel()
 
 	ask := func(addr string) (status int, said string) {
-		out := newLogBook()
+		out, _ := testenv.NewLogBook()
 		status = service.Main(echo(new(settings)), []string{"ready"}, []string{"OPS_ADDR=" + addr}, out, out)
 		return status, out.String()
 	}
@@ -300,7 +300,7 @@ func TestTheCommandLineChoosesWhatToDo(t *testing.T) {
 		{[]string{"migrate"}, []string{"DATABASE_URL=unlucky"}, 1, "no luck"},
 		{[]string{"migrate"}, good, 2, "DATABASE_URL is required"},
 	} {
-		out := newLogBook()
+		out, _ := testenv.NewLogBook()
 		status := service.Main(echo(new(settings)), c.args, c.environ, out, out)
 		if status != c.status || !strings.Contains(out.String(), c.out) {
 			t.Errorf("%q: status %d and\n%s\nwant %d and %s", c.args, status, out, c.status, c.out)

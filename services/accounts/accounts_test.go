@@ -177,7 +177,7 @@ func TestNeitherTheTableNorTheLogHasAPin(t *testing.T) {
 
 	const pin = "a pin that is easy to find"
 	cfg := migrate(t, testConfig(t))
-	book, log := newLogBook()
+	book, log := testenv.NewLogBook()
 	s := startLogging(t, cfg, log)
 	c := serveInternal(t, s, cfg)
 	bob := newcomer("bob", pin)
@@ -196,8 +196,8 @@ func TestNeitherTheTableNorTheLogHasAPin(t *testing.T) {
 	damage(t, s, "bob", "damaged: "+pin)
 	_, err := c.Login(t.Context(), bob)
 	wantFault(t, err, fault.Internal)
-	book.await(t, "stored pin hash is damaged")
-	text, _ := book.read()
+	book.Await(t, "stored pin hash is damaged")
+	text := book.String()
 	for _, hidden := range []string{pin, string(cfg.PinPepper), string(cfg.InternalSecret)} {
 		if strings.Contains(text, hidden) {
 			t.Errorf("%q is in the log:\n%s", hidden, text)

@@ -1,11 +1,7 @@
 package accounts
 
 import (
-	"bytes"
-	"context"
 	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -99,49 +95,5 @@ func wantFault(t *testing.T, err error, kind fault.Kind) {
 	t.Helper()
 	if err == nil || fault.KindOf(err) != kind {
 		t.Errorf("got %v, want a fault of kind %s", err, kind)
-	}
-}
-
-// logBook keeps what is logged, and tells when something was.
-type logBook struct {
-	mu      sync.Mutex // guards all below
-	text    bytes.Buffer
-	changed chan struct{} // closed at the next line
-}
-
-func newLogBook() (*logBook, *slog.Logger) {
-	b := &logBook{changed: make(chan struct{})}
-	return b, slog.New(slog.NewJSONHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-func (b *logBook) Write(line []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	close(b.changed)
-	b.changed = make(chan struct{})
-	return b.text.Write(line)
-}
-
-func (b *logBook) read() (string, <-chan struct{}) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String(), b.changed
-}
-
-// await returns once text was logged.
-func (b *logBook) await(t *testing.T, text string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for {
-		all, changed := b.read()
-		if strings.Contains(all, text) {
-			return
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			t.Fatalf("%q was never logged, but this:\n%s", text, all)
-		}
 	}
 }

@@ -99,12 +99,12 @@ func TestAnEndThatIsUnderWayWhenTheServiceStopsStillRings(t *testing.T) {
 	bob := makeSession(t, cfg)
 	ear := listenTo(t, cfg, bob.ID)
 
-	book, log := newLogBook()
+	book, log := testenv.NewLogBook()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	served := make(chan error, 1)
 	go func() { served <- Serve(ctx, cfg, service.NewProcess(cfg.Common, log)) }()
-	book.await(t, `"msg":"ready"`)
+	book.Await(t, `"msg":"ready"`)
 
 	lock := lockSession(t, cfg, bob.Session)
 	ended := make(chan error, 1)
@@ -213,7 +213,7 @@ func TestWithoutRedisSessionsBeginResumeAndEnd(t *testing.T) {
 	redis := testenv.RedisServer(t)
 	cfg.RedisURL = service.Secret(redis.URL())
 	cfg.LoginFailuresPerAddress = 1
-	book, log := newLogBook()
+	book, log := testenv.NewLogBook()
 	s := startLogging(t, migrate(t, cfg), log)
 	register(t, s, "bob", "1234")
 	if err := redis.Kill(t.Context()); err != nil {
@@ -228,5 +228,5 @@ func TestWithoutRedisSessionsBeginResumeAndEnd(t *testing.T) {
 	for range 3 {
 		wantOver(t, s, bob.Token)
 	}
-	book.await(t, "rings lost")
+	book.Await(t, "rings lost")
 }

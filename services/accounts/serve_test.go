@@ -10,6 +10,7 @@ import (
 
 	"pymessage/internal/service"
 	"pymessage/internal/stores"
+	"pymessage/internal/testenv"
 	"pymessage/services/accounts/accountsapi"
 )
 
@@ -28,18 +29,18 @@ func TestTheServiceIsReadyOnceItsSchemaIsThereAndStopsWhenTold(t *testing.T) {
 
 	cfg := testConfig(t)
 	cfg.ListenAddr, cfg.InternalAddr, cfg.OpsAddr = address(t), address(t), address(t)
-	book, log := newLogBook()
+	book, log := testenv.NewLogBook()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	served := make(chan error, 1)
 	go func() { served <- Serve(ctx, cfg, service.NewProcess(cfg.Common, log)) }()
 
-	book.await(t, "waiting for a dependency")
+	book.Await(t, "waiting for a dependency")
 	if got := ask(t, http.MethodGet, "http://"+cfg.OpsAddr+"/readyz"); got.Status != 503 || !strings.Contains(got.Body, "postgres") {
 		t.Errorf("without its schema: %+v", got)
 	}
 	migrate(t, cfg)
-	book.await(t, `"msg":"ready"`)
+	book.Await(t, `"msg":"ready"`)
 	if got := ask(t, http.MethodGet, "http://"+cfg.OpsAddr+"/readyz"); got.Status != 200 {
 		t.Errorf("with its schema: %+v", got)
 	}
@@ -92,7 +93,7 @@ func TestWrongURLsStopTheStart(t *testing.T) {
 	} {
 		cfg := testConfig(t)
 		change(&cfg)
-		_, log := newLogBook()
+		_, log := testenv.NewLogBook()
 		err := Serve(t.Context(), cfg, service.NewProcess(cfg.Common, log))
 		if err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", name, err)

@@ -426,7 +426,7 @@ func TestNeitherTheTableNorTheLogHasAToken(t *testing.T) {
 	t.Parallel()
 
 	cfg := migrate(t, testConfig(t))
-	book, log := newLogBook()
+	book, log := testenv.NewLogBook()
 	s := startLogging(t, cfg, log)
 	c := serveInternal(t, s, cfg)
 	bob, err := c.Create(t.Context(), wantingSession(newcomer("bob", "1234")))
@@ -454,7 +454,7 @@ func TestNeitherTheTableNorTheLogHasAToken(t *testing.T) {
 	begin(t, s, "bob", "1234")
 
 	hash, _ := hashToken(bob.Token)
-	text, _ := book.read()
+	text := book.String()
 	var rows string
 	if err := s.store.pool.QueryRow(t.Context(), `SELECT string_agg(sessions::text, ' ') FROM sessions`).Scan(&rows); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"embed"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"math/big"
 	"time"
@@ -28,20 +27,11 @@ const (
 )
 
 //go:embed migrations/*.sql
-var migrationFiles embed.FS
-
-// migrations are the files as internal/postgres wants them.
-func migrations() fs.FS {
-	sub, err := fs.Sub(migrationFiles, "migrations")
-	if err != nil {
-		panic(err) // the name above is not a path
-	}
-	return sub
-}
+var migrations embed.FS
 
 // Migrate brings the schema behind databaseURL up to date.
 func Migrate(ctx context.Context, databaseURL string, log *slog.Logger) error {
-	return postgres.Migrate(ctx, log, databaseURL, migrations())
+	return postgres.Migrate(ctx, log, databaseURL, migrations)
 }
 
 // store is the schema accounts: all SQL of this service. Its errors are faults,
@@ -66,7 +56,7 @@ func (s *store) close() { s.pool.Close() }
 
 // check says whether the schema is there and new enough.
 func (s *store) check(ctx context.Context) error {
-	return postgres.CheckSchema(ctx, s.pool, migrations())
+	return postgres.CheckSchema(ctx, s.pool, migrations)
 }
 
 // randomID is any id: ids must not tell how many accounts there are, or when one

@@ -178,7 +178,7 @@ func TestWithoutRedisLoginsGoOn(t *testing.T) {
 	redis := testenv.RedisServer(t)
 	cfg.RedisURL = service.Secret(redis.URL())
 	cfg.LoginFailuresPerAccount = 2
-	book, log := newLogBook()
+	book, log := testenv.NewLogBook()
 	s := startLogging(t, migrate(t, cfg), log)
 	register(t, s, "bob", "1234")
 	if err := redis.Kill(t.Context()); err != nil {
@@ -195,7 +195,7 @@ func TestWithoutRedisLoginsGoOn(t *testing.T) {
 	if n := testutil.ToFloat64(s.metrics.throttleFailures); n != 6 {
 		t.Errorf("%v failures are counted, want 6", n)
 	}
-	if text, _ := book.read(); strings.Count(text, "throttling is off") != 1 {
+	if text := book.String(); strings.Count(text, "throttling is off") != 1 {
 		t.Errorf("the log should say it once:\n%s", text)
 	}
 	if err := redis.Restart(t.Context()); err != nil {

@@ -32,7 +32,7 @@ func Serve(ctx context.Context, cfg Config, p *service.Process) error {
 
 	s := newServer(cfg, newStore(pool, cfg.MessagePolicy, newMetrics(p.Registry), p.Log), accounts, ringer, p.Log)
 	p.Health.Await("postgres", func(ctx context.Context) error {
-		return postgres.CheckSchema(ctx, pool, migrations())
+		return postgres.CheckSchema(ctx, pool, migrations)
 	})
 	measure := service.MeasureHTTP(p.Registry)
 	defer ringer.Start(ctx)()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"strings"
 	"time"
@@ -32,20 +31,11 @@ const (
 )
 
 //go:embed migrations/*.sql
-var migrationFiles embed.FS
-
-// migrations are the files as internal/postgres wants them.
-func migrations() fs.FS {
-	sub, err := fs.Sub(migrationFiles, "migrations")
-	if err != nil {
-		panic(err) // the name above is not a path
-	}
-	return sub
-}
+var migrations embed.FS
 
 // Migrate brings the schema behind databaseURL up to date.
 func Migrate(ctx context.Context, databaseURL string, log *slog.Logger) error {
-	return postgres.Migrate(ctx, log, databaseURL, migrations())
+	return postgres.Migrate(ctx, log, databaseURL, migrations)
 }
 
 // store is the schema social: all SQL of this service. Its errors are faults,
