@@ -162,6 +162,38 @@ func TestInProductionOnlyTheIngressControllerReachesPublicPorts(t *testing.T) {
 	}
 }
 
+func TestNodesOfARedisClusterAreReachedByTheServicesAndTalkAmongThemselves(t *testing.T) {
+	t.Parallel()
+	r := render(t, "testdata/redis-cluster")
+	node, ok := r.only(t, "the policy", map[string]string{"app.kubernetes.io/name": "redis-cluster"})
+	if !ok {
+		t.Fatal("there are no nodes")
+	}
+	for port, want := range map[string]struct{ services, nodes bool }{
+		"6379": {true, true}, "16379": {false, true}, "22": {false, false},
+	} {
+		for _, from := range r.workloads {
+			may := want.services
+			if from.name == node.name {
+				may = want.nodes
+			}
+			if got := r.allows(t, peer{pod: from.template.Labels}, node, port); got != may {
+				t.Errorf("%s to port %s of a node: let in %v, want %v", from.name, port, got, may)
+			}
+			out := r.letsOut(t, from, node.template.Labels, port) || r.letsOut(t, from, nil, port)
+			if out != may {
+				t.Errorf("%s to port %s of a node: let out %v, want %v", from.name, port, out, may)
+			}
+		}
+		if r.allows(t, namespace("monitoring"), node, port) || r.allows(t, peer{pod: map[string]string{"app": "stranger"}}, node, port) {
+			t.Errorf("anybody may connect to port %s of a node", port)
+		}
+	}
+	if !r.letsOut(t, node, nil, "53") || r.letsOut(t, node, nil, "6379") {
+		t.Error("a node has to ask for names, and may connect to no others")
+	}
+}
+
 // peer is who connects: a pod of ours, or of another namespace.
 type peer struct{ pod, namespace map[string]string }
 
@@ -190,7 +222,7 @@ func (r *rendering) allows(t *testing.T, from peer, to workload, port string) bo
 
 func rulePort(rule networkingv1.NetworkPolicyIngressRule, port string) bool {
 	return len(rule.Ports) == 0 || slices.ContainsFunc(rule.Ports, func(p networkingv1.NetworkPolicyPort) bool {
-		return p.Port == nil || p.Port.StrVal == port
+		return p.Port == nil || p.Port.String() == port
 	})
 }
 
