@@ -79,6 +79,7 @@ type conn struct {
 	closed    bool   // nothing more is queued or written
 	owed      int    // answers not written yet
 	inFlight  int    // sends in a lane
+	lane      *lane  // where the last send went
 	stalled   bool   // an event did not fit into the queue: go on from the store when it is empty
 	busy      bool   // a request other than a send is being worked on
 	draining  bool   // requests are no longer accepted
@@ -294,15 +295,20 @@ func (c *conn) awaitSends() {
 	}
 }
 
-// beginSend counts a send that enters a lane, and says whether it may.
-func (c *conn) beginSend() bool {
+// beginSend counts a send that enters a lane, and says which; nil if it must not. The
+// next ones go to the same lane for as long as one may be stored yet, so that their
+// order stays.
+func (c *conn) beginSend() *lane {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.draining || c.closed {
-		return false
+		return nil
+	}
+	if c.lane == nil || c.inFlight == 0 && !c.lane.inDoubt.Load() {
+		c.lane = c.srv.lane()
 	}
 	c.inFlight++
-	return true
+	return c.lane
 }
 
 // endSend answers a send that comes out of a lane.

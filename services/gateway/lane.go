@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,6 +21,8 @@ const (
 	// laneQueue bounds the messages that wait for a lane. Beyond it the sockets
 	// that send are not read.
 	laneQueue = 4096
+	// laneShare is how many messages wait for a lane before others go to the next one.
+	laneShare = 64
 	// attemptTimeout bounds one attempt to store a batch; the next one carries the
 	// same number, so that nothing is stored twice.
 	attemptTimeout = 3 * time.Second
@@ -46,7 +49,7 @@ func (s send) fail(e wire.Error) { s.answer(wire.ErrorResp(s.conn.version, e)) }
 
 func (s send) answer(data []byte) { s.conn.endSend(wire.WithRef(data, s.ref)) }
 
-// lane stores the messages of the senders that are assigned to it, in order, one
+// lane stores the messages of the sockets that use it at the time, in order, one
 // batch at a time; what arrives meanwhile makes the next batch. It numbers its
 // batches, so that social stores each once whatever happens to the answer.
 type lane struct {
@@ -56,11 +59,15 @@ type lane struct {
 
 	number int64 // of the last batch; owned by run
 
+	wake    chan struct{} // capacity 1: the queue is not empty
+	waiting atomic.Int32  // how long the queue is
+	// inDoubt: the last batch failed, and may be stored yet unless a later one was.
+	inDoubt atomic.Bool
+
 	mu    sync.Mutex // guards all below
 	room  sync.Cond  // on mu: the queue has become shorter
 	queue []send
 	ended bool
-	wake  chan struct{} // capacity 1: the queue is not empty
 }
 
 func newLane(srv *Server) *lane {
@@ -69,12 +76,34 @@ func newLane(srv *Server) *lane {
 	return l
 }
 
+// lane chooses where to queue for a socket that has no message under way: in the first
+// lane with room in its next batch, so that messages share batches where there are few;
+// and if there is none, in the one where the fewest wait.
+func (s *Server) lane() *lane {
+	best := s.lanes[0]
+	for _, l := range s.lanes {
+		n := l.waiting.Load()
+		if n < laneShare {
+			return l
+		}
+		if n < best.waiting.Load() {
+			best = l
+		}
+	}
+	return best
+}
+
 // put queues a message, unless its socket is about to end; it blocks while the lane
 // is full.
-func (l *lane) put(s send) {
-	if !s.conn.beginSend() {
+func (s *Server) put(m send) {
+	l := m.conn.beginSend()
+	if l == nil {
 		return
 	}
+	l.put(m)
+}
+
+func (l *lane) put(s send) {
 	s.read = time.Now()
 	l.mu.Lock()
 	for len(l.queue) >= laneQueue && !l.ended {
@@ -83,6 +112,7 @@ func (l *lane) put(s send) {
 	ended := l.ended
 	if !ended {
 		l.queue = append(l.queue, s)
+		l.waiting.Store(int32(len(l.queue)))
 	}
 	l.mu.Unlock()
 	if ended {
@@ -119,6 +149,7 @@ func (l *lane) take() []send {
 	if len(l.queue) == 0 {
 		l.queue = nil
 	}
+	l.waiting.Store(int32(len(l.queue)))
 	l.room.Broadcast()
 	return batch
 }
@@ -208,11 +239,13 @@ func (l *lane) store(ctx context.Context, messages []socialapi.Message) (res soc
 	for pause := retryMin; ; {
 		res, err := l.attempt(ctx, batch)
 		if err == nil && len(res.Results) == len(messages) {
+			l.inDoubt.Store(false)
 			return res, true
 		}
 		l.srv.log.Warn("batch not stored yet", "lane", l.name, "number", l.number, "messages", len(messages), "err", err)
 		l.srv.metrics.batchRetries.Inc()
 		if !errors.Is(err, fault.Unavailable) || !sleep(ctx, &pause) {
+			l.inDoubt.Store(true)
 			return res, false
 		}
 	}
@@ -250,7 +283,7 @@ func (l *lane) conclude(s send, connected bool, batch socialapi.BatchResult, r s
 
 // stored answers a send that is in the store.
 func (l *lane) stored(s send, recipient int, seq, sentAt int64, connected bool) {
-	l.srv.metrics.sends.WithLabelValues("stored").Inc()
+	l.srv.metrics.stored.Inc()
 	if s.conn.version == wire.V1 {
 		s.answer(wire.SendResp)
 		return

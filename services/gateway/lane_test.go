@@ -2,6 +2,9 @@ package gateway
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -78,4 +81,103 @@ func TestWhileTheStoreIsAwaySendsFailAfterTheirTimeAndSucceedAgainLater(t *testi
 	alice.message(bob.id, "kept")
 	alice.expect(sent)
 	bob.expectMessages(alice.id, "kept")
+}
+
+func TestMessagesOfManySocketsShareABatchWhileThereAreFew(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+
+	const others = laneShare - 1
+	first, bob := b.enter(t, "first"), b.enter(t, "bob")
+	var senders []*client
+	for i := range others {
+		senders = append(senders, b.enter(t, fmt.Sprint("sender ", i)))
+	}
+	arrived, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	b.fail(socialapi.PathSend, func() error {
+		once.Do(func() {
+			close(arrived)
+			<-release
+		})
+		return nil
+	})
+	first.message(bob.id, "alone")
+	<-arrived
+	for _, c := range senders {
+		c.message(bob.id, "with others")
+	}
+	for b.Server.lanes[0].waiting.Load() < others {
+		runtime.Gosched()
+	}
+	close(release)
+	first.expect(sent)
+	for _, c := range senders {
+		c.expect(sent)
+	}
+	b.neighbours.mu.Lock()
+	defer b.neighbours.mu.Unlock()
+	if len(b.stored) != 2 || len(b.stored[0].Messages) != 1 || len(b.stored[1].Messages) != others {
+		t.Errorf("stored as %+v", b.stored)
+	}
+}
+
+func TestTheLaneOfASocket(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name     string
+		waiting  [3]int32
+		inFlight int
+		inDoubt  bool // what its last lane, the second, stored
+		want     int
+	}{
+		{"is the first one that has room in its next batch", [3]int32{laneShare - 1, 0, 0}, 0, false, 0},
+		{"is another one when that is full", [3]int32{laneShare, laneShare - 1, 0}, 0, false, 1},
+		{"is the one where the fewest wait when all are full", [3]int32{laneShare + 2, laneShare + 1, laneShare}, 0, false, 2},
+		{"stays the same while a send is under way", [3]int32{0, 1000, 0}, 1, false, 1},
+		{"stays the same while a send may be stored yet", [3]int32{0, 1000, 0}, 0, true, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := &Server{}
+			for _, waiting := range test.waiting {
+				l := newLane(s)
+				l.waiting.Store(waiting)
+				s.lanes = append(s.lanes, l)
+			}
+			s.lanes[1].inDoubt.Store(test.inDoubt)
+			c := &conn{srv: s, lane: s.lanes[1], inFlight: test.inFlight}
+			if got := c.beginSend(); got != s.lanes[test.want] {
+				t.Errorf("is lane %d, want %d", slices.Index(s.lanes, got), test.want)
+			}
+		})
+	}
+}
+
+func TestALaneIsInDoubtFromABatchThatFailedToOneThatIsStored(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.SendTimeout = 100 * time.Millisecond; c.Lanes = 1 })
+
+	alice, bob := b.enter(t, "alice"), b.enter(t, "bob")
+	var away atomic.Bool
+	away.Store(true)
+	b.fail(socialapi.PathSend, func() error {
+		if away.Load() {
+			return fault.New(fault.Unavailable, "as the test wants")
+		}
+		return nil
+	})
+	alice.message(bob.id, "not stored")
+	alice.expect(`{"type":"error","error":"failed to send message"}`)
+	alice.message(5, "nobody, hence no batch")
+	alice.expect(`{"type":"error","error":"5 is not connected to the network"}`)
+	if !b.Server.lanes[0].inDoubt.Load() {
+		t.Error("no doubt after a batch that failed")
+	}
+	away.Store(false)
+	alice.message(bob.id, "stored")
+	alice.expect(sent)
+	if b.Server.lanes[0].inDoubt.Load() {
+		t.Error("still in doubt after a batch that was stored")
+	}
 }

@@ -15,12 +15,13 @@ import (
 // metrics of a gateway. Labels come from closed sets, never from clients.
 type metrics struct {
 	sockets           prometheus.Gauge
-	requests          *prometheus.CounterVec
+	requests          map[wire.Type]prometheus.Counter // resolved: one for each request
 	errors            prometheus.Counter
 	logins            *prometheus.CounterVec
 	resumes           *prometheus.CounterVec
 	creations         *prometheus.CounterVec
 	sends             *prometheus.CounterVec
+	stored            prometheus.Counter               // resolved, of sends: one for each message
 	delivered         map[bell.Kind]prometheus.Counter // resolved: one for each event
 	deliveredOther    prometheus.Counter
 	deliveryDelay     prometheus.Histogram
@@ -63,7 +64,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	}
 	m := metrics{
 		sockets:   f.Gauge("sockets", "Open sockets, logged in or not."),
-		requests:  counters("requests_total", "Valid requests by type.", "type", types...),
+		requests:  map[wire.Type]prometheus.Counter{},
 		errors:    counter("errors_total", "Error answers other than those to sends."),
 		logins:    counters("logins_total", "Logins by outcome: ok, or the kind of the fault.", "outcome", logins...),
 		resumes:   counters("resumes_total", "Logins by token, by outcome: ok, or the kind of the fault.", "outcome", logins...),
@@ -91,6 +92,11 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		drainCuts:     counter("drain_cuts_total", "Sockets cut at the end of a drain since they did not end by themselves."),
 		lateSubscriptions: counter("late_subscriptions_total",
 			"Logins that went on before Redis had confirmed the subscription."),
+	}
+	m.stored = m.sends.WithLabelValues("stored")
+	requests := counters("requests_total", "Valid requests by type.", "type", types...)
+	for _, t := range wire.Types(wire.V2) {
+		m.requests[t] = requests.WithLabelValues(string(t))
 	}
 	m.resolve(counters("events_queued_total", "Events queued for a socket, by kind; other: what was deleted, or is of a newer version.", "kind"))
 	return m

@@ -64,7 +64,7 @@ func aside(f func()) {
 }
 
 func (c *conn) request(req wire.Request) {
-	c.srv.metrics.requests.WithLabelValues(string(req.Type)).Inc()
+	c.srv.metrics.requests[req.Type].Inc()
 	handlers[req.Type](c, req)
 }
 
@@ -125,8 +125,8 @@ func (c *conn) refuse(err error) {
 
 func (c *conn) send(req wire.Request) {
 	c.badFrames = 0
-	c.srv.metrics.requests.WithLabelValues(string(req.Type)).Inc()
-	c.srv.lane(c.user.id).put(send{
+	c.srv.metrics.requests[req.Type].Inc()
+	c.srv.put(send{
 		conn: c, sender: c.user.id, recipient: int(req.User), content: req.Content, nonce: req.Nonce, ref: req.Ref,
 	})
 }

@@ -103,9 +103,6 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 // Handler is the public HTTP interface.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// lane is the one that stores what user sends, always the same.
-func (s *Server) lane(user int) *lane { return s.lanes[user%len(s.lanes)] }
-
 // Serve builds a gateway from its settings and runs it until ctx ends.
 func Serve(ctx context.Context, cfg Config, p *service.Process) error {
 	s, err := New(cfg, p.Log, p.Registry)
