@@ -41,6 +41,10 @@ func (c Channels) stem(user int) string {
 	return c.stems[c.Partition(user)]
 }
 
+// Everybody is an id that no user has, in a partition, to whose channel all gateways
+// listen.
+func (c Channels) Everybody(partition int) int { return partition }
+
 // Nobody is an id that no user has, in a partition: whoever asks for it has a
 // channel of their own there.
 func (c Channels) Nobody(partition int) int {

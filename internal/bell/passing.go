@@ -10,6 +10,7 @@ type Passing struct {
 	Content string      `json:"content,omitempty"` // of PassingSent
 	SentAt  int64       `json:"sent_at,omitempty"` // of PassingSent, Unix milliseconds
 	From    string      `json:"from,omitempty"`    // the gateway that rang, where it told its own sockets itself
+	Peers   []int       `json:"peers,omitempty"`   // of PassingLeft
 }
 
 // PassingKind says what it is.
@@ -24,4 +25,5 @@ const (
 	PassingJoined  PassingKind = "joined"  // a gateway holds a socket of the user that wants PassingSent
 	PassingCame    PassingKind = "came"    // Peer, a friend, has a socket at a gateway where there was none
 	PassingGone    PassingKind = "gone"    // Peer, a friend, has no socket any more at some gateway
+	PassingLeft    PassingKind = "left"    // Peers have no socket any more at some gateway; said to Everybody
 )

@@ -102,6 +102,11 @@ func (h *hub) Restored() {
 	}
 }
 
+// Left tells all gateways who has no socket here any more.
+func (h *hub) Left(partition int, users []int) {
+	h.srv.ringer.Pass(h.srv.broker.Channels().Everybody(partition), bell.Passing{Kind: bell.PassingLeft, Peers: users})
+}
+
 // users lists who has sockets here.
 func (h *hub) users() []int {
 	var out []int

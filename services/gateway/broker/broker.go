@@ -30,6 +30,10 @@ type Handler interface {
 	// Restored says that all channels of a line are subscribed to again after its
 	// connection was lost, and that rings may have been missed until now.
 	Restored()
+	// Left says that users of a partition have no socket here any more, and that
+	// Redis knows. All gateways are to be told (Channels.Everybody, PassingLeft), who
+	// may remember these users as connected.
+	Left(partition int, users []int)
 }
 
 // Broker owns the lines.

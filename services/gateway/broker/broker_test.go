@@ -36,6 +36,7 @@ type heard struct {
 type recorder struct {
 	rings    chan heard
 	restored chan struct{}
+	left     func(partition int, users []int)
 }
 
 func (r *recorder) Deliver(user int, env bell.Envelope) {
@@ -43,7 +44,8 @@ func (r *recorder) Deliver(user int, env bell.Envelope) {
 		r.rings <- heard{user, ev.Seq}
 	}
 }
-func (r *recorder) Restored() { r.restored <- struct{}{} }
+func (r *recorder) Restored()                       { r.restored <- struct{}{} }
+func (r *recorder) Left(partition int, users []int) { r.left(partition, users) }
 
 func (r *recorder) expect(t *testing.T, want heard) {
 	t.Helper()
@@ -96,6 +98,9 @@ func setupOn(t *testing.T, settings bell.Redis) *bundle {
 		t.Fatal(err)
 	}
 	ringer := bell.NewRinger(b.Client(), b.Channels(), log, prometheus.NewRegistry())
+	r.left = func(partition int, users []int) {
+		ringer.Pass(b.Channels().Everybody(partition), bell.Passing{Kind: bell.PassingLeft, Peers: users})
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = b.Run(ctx) })
@@ -162,8 +167,71 @@ func TestPresenceIsTheSubscription(t *testing.T) {
 	}
 	b.Unsubscribe(10000002)
 	await(t, "a later subscription", b.Subscribe(10000003)) // Redis answers in the order of the commands
-	if a.Connected(context.Background(), []int{10000002})[0] {
-		t.Error("b's user is still there")
+	if online, sure := a.Online(context.Background(), []int{10000002}); online[0] || !sure {
+		t.Errorf("b's user: online %v, sure %v", online[0], sure)
+	}
+}
+
+func TestWhoWasFoundConnectedIsRememberedUntilTold(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+	const user = 10000002
+	there := func(b *bundle) bool { return b.Connected(context.Background(), []int{user})[0] }
+
+	a, b, c := setup(t, url, prefix), setup(t, url, prefix), setup(t, url, prefix)
+	await(t, "a's connection", a.restored)
+	await(t, "b's subscription", b.Subscribe(user))
+	await(t, "c's subscription", c.Subscribe(user))
+	if !there(a) || !a.Remembers(user) {
+		t.Fatal("b's user is not there, or not remembered")
+	}
+	b.Unsubscribe(user)
+	eventually(t, "a is told that b's user left", func() bool { return !a.Remembers(user) })
+	if !there(a) || !a.Remembers(user) {
+		t.Fatal("c's user is not there, or not remembered")
+	}
+	c.Unsubscribe(user)
+	eventually(t, "a is told that c's user left", func() bool { return !a.Remembers(user) })
+	if there(a) || a.Remembers(user) {
+		t.Error("nobody's user is there, or remembered")
+	}
+}
+
+func TestManyWhoLeaveAtOnceAreAllForgotten(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+
+	a, b := setup(t, url, prefix), setup(t, url, prefix)
+	await(t, "a's connection", a.restored)
+	var users []int
+	for i := range 1000 {
+		users = append(users, 10000000+i)
+		await(t, "a subscription", b.Subscribe(users[i]))
+	}
+	a.Connected(context.Background(), users)
+	for _, user := range users {
+		b.Unsubscribe(user)
+	}
+	for _, user := range users {
+		eventually(t, "a user is forgotten", func() bool { return !a.Remembers(user) })
+	}
+}
+
+func TestWithoutItsConnectionABrokerRemembersNobody(t *testing.T) {
+	t.Parallel()
+	url := testenv.RedisServer(t).URL()
+
+	a, b := setup(t, url, "forgets"), setup(t, url, "forgets")
+	await(t, "a's connection", a.restored)
+	await(t, "b's subscription", b.Subscribe(10000001))
+	a.Connected(context.Background(), []int{10000001})
+	if err := client(t, url).Do(context.Background(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the user is forgotten", func() bool { return !a.Remembers(10000001) })
+	await(t, "the restoration", a.restored)
+	if a.Remembers(10000001) {
+		t.Error("what was found before is remembered")
 	}
 }
 

@@ -14,3 +14,6 @@ func (b *Broker) Believes(ctx context.Context, node *redis.Client, user int) boo
 	b.askNode(ctx, node, []*line{l}, channels, answers)
 	return answers[l.number].given
 }
+
+// Remembers says whether user was found to be connected just now.
+func (b *Broker) Remembers(user int) bool { return b.line(user).remembers(user) }

@@ -26,6 +26,7 @@ type line struct {
 	// long as Redis counts it, it counts the others as well.
 	beacon int
 	wake   chan struct{} // capacity 1: there are dirty subscriptions
+	memory *memory
 
 	mu        sync.Mutex // guards all below
 	subs      map[int]*subscription
@@ -34,6 +35,8 @@ type line struct {
 	connected bool                    // and the beacon is confirmed
 	restoring bool                    // the channels of an earlier connection are not all confirmed
 	pending   int                     // SUBSCRIBEs without their confirmation
+	leaving   int                     // UNSUBSCRIBEs without it
+	left      []int                   // users that were unsubscribed from, not told yet
 	broke     bool                    // some attempt to connect or some connection has failed
 	reconnect time.Time               // of the last connection that followed a failure
 }
@@ -48,7 +51,7 @@ type subscription struct {
 
 func newLine(b *Broker, partition int) *line {
 	return &line{b: b, number: partition, beacon: b.channels.Nobody(partition),
-		wake: make(chan struct{}, 1), subs: map[int]*subscription{}, dirty: map[int]struct{}{}}
+		wake: make(chan struct{}, 1), memory: newMemory(), subs: map[int]*subscription{}, dirty: map[int]struct{}{}}
 }
 
 func (l *line) healthy() bool {
@@ -98,6 +101,25 @@ func (l *line) markDirty(user int) {
 	select {
 	case l.wake <- struct{}{}:
 	default:
+	}
+}
+
+// remembers says whether user was found to be connected just now.
+func (l *line) remembers(user int) bool { return !l.inDoubt() && l.memory.has(user) }
+
+// unsubscribed takes one confirmation of an UNSUBSCRIBE. Only now does whoever asks get
+// another answer, so only now others are told to ask again.
+func (l *line) unsubscribed(user int) {
+	l.mu.Lock()
+	l.leaving--
+	l.left = append(l.left, user)
+	var left []int
+	if l.leaving <= 0 || len(l.left) >= commandBatch {
+		left, l.left = l.left, nil
+	}
+	l.mu.Unlock()
+	if len(left) > 0 {
+		l.b.handler.Left(l.number, left)
 	}
 }
 

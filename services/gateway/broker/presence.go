@@ -17,17 +17,41 @@ const (
 
 // Connected says of each user whether some gateway holds a socket of that user.
 // Unknown counts as connected: when Redis is away, does not answer in time, does not
-// know of our own subscriptions, or was connected to anew within the last seconds.
+// know of our own subscriptions, or was connected to anew within the last seconds. Who
+// was found to be connected just now is not asked for again.
 func (b *Broker) Connected(ctx context.Context, users []int) []bool {
-	there, known := b.look(ctx, users)
-	for i := range there {
-		there[i] = there[i] || !known[i]
+	out := make([]bool, len(users))
+	var rest, places []int
+	for i, user := range users {
+		if out[i] = b.line(user).remembers(user); !out[i] {
+			rest, places = append(rest, user), append(places, i)
+		}
 	}
-	return there
+	if len(rest) == 0 {
+		return out
+	}
+	asked := b.moments()
+	there, known := b.look(ctx, rest)
+	for i, user := range rest {
+		out[places[i]] = there[i] || !known[i]
+		if there[i] {
+			b.line(user).memory.found(user, asked[b.channels.Partition(user)])
+		}
+	}
+	return out
+}
+
+// moments are, by partition, those at which a question begins.
+func (b *Broker) moments() []int64 {
+	out := make([]int64, len(b.lines))
+	for i, l := range b.lines {
+		out[i] = l.memory.now()
+	}
+	return out
 }
 
 // Online is Connected for those who would rather not know: unknown does not count,
-// and then it is not sure.
+// and then it is not sure. It always asks.
 func (b *Broker) Online(ctx context.Context, users []int) (online []bool, sure bool) {
 	there, known := b.look(ctx, users)
 	return there, !slices.Contains(known, false)

@@ -49,11 +49,11 @@ func (l *line) session(ctx context.Context) error {
 }
 
 // light subscribes to the beacon, whose slot decides in a cluster which node go-redis
-// connects to.
+// connects to, and to what is said to all gateways.
 func (l *line) light(ctx context.Context, ps *redis.PubSub) error {
 	ctx, cancel := context.WithTimeout(ctx, probeInterval)
 	defer cancel()
-	return l.b.verbs.subscribe(ps, ctx, l.b.channels.User(l.beacon))
+	return l.b.verbs.subscribe(ps, ctx, l.b.channels.User(l.beacon), l.b.channels.User(l.everybody()))
 }
 
 // begin marks everything that is wanted as to be subscribed to.
@@ -93,7 +93,8 @@ func (l *line) end() {
 	defer l.mu.Unlock()
 	l.drop = nil
 	l.connected = false
-	l.pending = 0
+	l.pending, l.leaving, l.left = 0, 0, nil
+	l.memory.clear() // we may not hear who leaves
 	for _, s := range l.subs {
 		if s.sent && s.pending == 0 {
 			s.confirmed = make(chan struct{})
@@ -137,6 +138,10 @@ func (l *line) dispatch(msg any) error {
 			l.b.metrics.garbage.Inc()
 			return nil
 		}
+		if user == l.everybody() {
+			l.hearAll(env)
+			return nil
+		}
 		l.b.handler.Deliver(user, env)
 	case *redis.Subscription:
 		user, ok := l.b.channels.UserOf(m.Channel)
@@ -145,9 +150,20 @@ func (l *line) dispatch(msg any) error {
 			l.confirm(user)
 		case ok && m.Kind == l.b.verbs.unsubscribed && user == l.beacon: // unasked
 			return errMoved
+		case ok && m.Kind == l.b.verbs.unsubscribed:
+			l.unsubscribed(user)
 		}
 	}
 	return nil
+}
+
+// everybody is the id on whose channel all gateways are told something.
+func (l *line) everybody() int { return l.b.channels.Everybody(l.number) }
+
+func (l *line) hearAll(env bell.Envelope) {
+	if env.Passing != nil && env.Passing.Kind == bell.PassingLeft {
+		l.memory.left(env.Passing.Peers)
+	}
 }
 
 // command sends what makes the connection's channels those that are wanted. It
@@ -190,6 +206,7 @@ func (l *line) takeDirty() (subscribe, unsubscribe []string) {
 				s.confirmed = make(chan struct{})
 			}
 			s.sent = false
+			l.leaving++
 			unsubscribe = append(unsubscribe, l.b.channels.User(user))
 			l.forget(user, s)
 		case !s.wanted:
