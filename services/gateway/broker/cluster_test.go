@@ -49,8 +49,9 @@ func newShards(t *testing.T) *shards {
 
 func (s *shards) up() bool { return s.asks.Healthy() && s.has.Healthy() }
 
-// ringAll rings for all users, and waits until all rings were heard. Some may be lost,
-// if only Restored is told afterwards: whoever is told so looks for what was missed.
+// ringAll rings for all users, and waits until all rings were heard. Some may be lost:
+// whoever is told so by Restored looks for what was missed, and otherwise the checks of
+// the heads find it, for which it rings again now and then.
 func (s *shards) ringAll(t *testing.T) {
 	t.Helper()
 	s.seq++
@@ -60,6 +61,13 @@ func (s *shards) ringAll(t *testing.T) {
 		s.asks.ring(user, s.seq)
 	}
 	late := time.After(patience)
+	check := time.NewTicker(time.Second)
+	defer check.Stop()
+	ringAgain := func() {
+		for user := range missing {
+			s.asks.ring(user, s.seq)
+		}
+	}
 	for len(missing) > 0 {
 		select {
 		case got := <-s.has.rings:
@@ -67,9 +75,9 @@ func (s *shards) ringAll(t *testing.T) {
 				delete(missing, got.user)
 			}
 		case <-s.has.restored:
-			for user := range missing {
-				s.asks.ring(user, s.seq)
-			}
+			ringAgain()
+		case <-check.C:
+			ringAgain()
 		case <-late:
 			t.Fatalf("never heard for %v", slices.Collect(maps.Keys(missing)))
 		}
