@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 const home = "192.0.2.1"
 
 // testConfig has stores of the test's own and hashes that cost nothing.
-func testConfig(t *testing.T) Config {
+func testConfig(t testing.TB) Config {
 	t.Helper()
 	redisURL, prefix := testenv.Redis(t)
 	return withDefaults(t, Config{
@@ -30,7 +30,7 @@ func testConfig(t *testing.T) Config {
 }
 
 // withDefaults fills the settings that a test does not care for.
-func withDefaults(t *testing.T, cfg Config) Config {
+func withDefaults(t testing.TB, cfg Config) Config {
 	t.Helper()
 	cfg.InternalSecret = "the secret of the internal ports"
 	cfg.PinPepper = "pepper-of-the-tests"
@@ -47,7 +47,7 @@ func withDefaults(t *testing.T, cfg Config) Config {
 }
 
 // migrate makes the schema of cfg.
-func migrate(t *testing.T, cfg Config) Config {
+func migrate(t testing.TB, cfg Config) Config {
 	t.Helper()
 	if err := Migrate(t.Context(), string(cfg.DatabaseURL), testenv.Logger(t)); err != nil {
 		t.Fatal(err)
@@ -56,12 +56,12 @@ func migrate(t *testing.T, cfg Config) Config {
 }
 
 // start opens a server whose schema is there.
-func start(t *testing.T, cfg Config) *server {
+func start(t testing.TB, cfg Config) *server {
 	t.Helper()
 	return startLogging(t, cfg, testenv.Logger(t))
 }
 
-func startLogging(t *testing.T, cfg Config, log *slog.Logger) *server {
+func startLogging(t testing.TB, cfg Config, log *slog.Logger) *server {
 	t.Helper()
 	s, err := open(t.Context(), cfg, log, prometheus.NewRegistry())
 	if err != nil {
@@ -78,7 +78,7 @@ func newcomer(name, pin string) accountsapi.Credentials {
 }
 
 // register makes an account, which must succeed and begin no session.
-func register(t *testing.T, s *server, name, pin string) accountsapi.User {
+func register(t testing.TB, s *server, name, pin string) accountsapi.User {
 	t.Helper()
 	made, err := s.create(t.Context(), newcomer(name, pin))
 	if err != nil || made != withoutSession(made.User) {
@@ -91,7 +91,7 @@ func register(t *testing.T, s *server, name, pin string) accountsapi.User {
 func withoutSession(u accountsapi.User) accountsapi.Session { return accountsapi.Session{User: u} }
 
 // wantFault fails the test unless err is a fault of this kind.
-func wantFault(t *testing.T, err error, kind fault.Kind) {
+func wantFault(t testing.TB, err error, kind fault.Kind) {
 	t.Helper()
 	if err == nil || fault.KindOf(err) != kind {
 		t.Errorf("got %v, want a fault of kind %s", err, kind)

@@ -48,7 +48,7 @@ type kept struct {
 	result socialapi.BatchResult
 }
 
-func newNeighbours(t *testing.T) *neighbours {
+func newNeighbours(t testing.TB) *neighbours {
 	n := &neighbours{
 		epoch: "epoch", tokens: map[string]int{}, nonces: map[string]socialapi.Result{},
 		names: map[string]int{}, left: map[int]bool{}, inboxes: map[int][]bell.Event{}, oldest: map[int]int64{},

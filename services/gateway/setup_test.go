@@ -30,13 +30,13 @@ type bundle struct {
 	stop func() // drains the gateway and waits until it has ended
 }
 
-func setup(t *testing.T, change ...func(*Config)) *bundle {
+func setup(t testing.TB, change ...func(*Config)) *bundle {
 	t.Helper()
 	url, prefix := testenv.Redis(t)
 	return setupOn(t, url, prefix, newNeighbours(t), change...)
 }
 
-func setupOn(t *testing.T, redisURL, prefix string, n *neighbours, change ...func(*Config)) *bundle {
+func setupOn(t testing.TB, redisURL, prefix string, n *neighbours, change ...func(*Config)) *bundle {
 	t.Helper()
 	var cfg Config
 	err := service.ParseSettings(&cfg, []string{
@@ -78,7 +78,7 @@ func setupOn(t *testing.T, redisURL, prefix string, n *neighbours, change ...fun
 
 // awaitRedis waits until the gateway is connected to Redis, and Redis knows who has
 // come and who has gone: its answers come in the order of the commands.
-func (b *bundle) awaitRedis(t *testing.T) {
+func (b *bundle) awaitRedis(t testing.TB) {
 	t.Helper()
 	const nobody = 99999999
 	await(t, "a subscription", b.broker.Subscribe(nobody))
@@ -86,7 +86,7 @@ func (b *bundle) awaitRedis(t *testing.T) {
 }
 
 // awaitGone waits until a user has no socket here any more.
-func (b *bundle) awaitGone(t *testing.T, user int) {
+func (b *bundle) awaitGone(t testing.TB, user int) {
 	t.Helper()
 	gone := make(chan struct{})
 	go func() {
@@ -100,7 +100,7 @@ func (b *bundle) awaitGone(t *testing.T, user int) {
 	await(t, "the end of the last socket", gone)
 }
 
-func await(t *testing.T, what string, c <-chan struct{}) {
+func await(t testing.TB, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
@@ -111,18 +111,18 @@ func await(t *testing.T, what string, c <-chan struct{}) {
 
 // client is a version 1 client.
 type client struct {
-	t  *testing.T
+	t  testing.TB
 	ws *websocket.Conn
 	id int
 }
 
-func (b *bundle) dial(t *testing.T) *client {
+func (b *bundle) dial(t testing.TB) *client {
 	t.Helper()
 	return b.dialAs(t, nil)
 }
 
 // dial2 opens a socket of version 2.
-func (b *bundle) dial2(t *testing.T) *client {
+func (b *bundle) dial2(t testing.TB) *client {
 	t.Helper()
 	c := b.dialAs(t, []string{"pymessage.v2"})
 	if c.ws.Subprotocol() != "pymessage.v2" {
@@ -131,7 +131,7 @@ func (b *bundle) dial2(t *testing.T) *client {
 	return c
 }
 
-func (b *bundle) dialAs(t *testing.T, subprotocols []string) *client {
+func (b *bundle) dialAs(t testing.TB, subprotocols []string) *client {
 	t.Helper()
 	dialer := websocket.Dialer{Subprotocols: subprotocols}
 	ws, _, err := dialer.Dial("ws://"+b.addr+"/", nil)
@@ -143,7 +143,7 @@ func (b *bundle) dialAs(t *testing.T, subprotocols []string) *client {
 }
 
 // enter makes an account, or logs in to the one there is.
-func (b *bundle) enter(t *testing.T, name string) *client {
+func (b *bundle) enter(t testing.TB, name string) *client {
 	t.Helper()
 	c := b.dial(t)
 	if c.id = b.idOf(name); c.id != 0 {

@@ -47,10 +47,10 @@ func BenchmarkSendBatchOfNonces(b *testing.B) {
 // BenchmarkSendBatchOfSize stores batches of other sizes: those of a gateway that has
 // little to do are small.
 func BenchmarkSendBatchOfSize(b *testing.B) {
-	for _, size := range []int{1, 10, 100} {
+	for _, size := range []int{1, 16, 256} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			benchmarkSend(b, policyAnyone, 1, 0, func(users []int, which int) []socialapi.Message {
-				return benchMessages(users, which)[:size]
+				return benchMessagesOf(users, which, size)
 			})
 		})
 	}
@@ -102,9 +102,13 @@ var benchContent = strings.Repeat("hello ", 10)
 
 // benchMessages are messages between neighbours, all over the users.
 func benchMessages(users []int, which int) []socialapi.Message {
-	out := make([]socialapi.Message, benchBatch)
+	return benchMessagesOf(users, which, benchBatch)
+}
+
+func benchMessagesOf(users []int, which, count int) []socialapi.Message {
+	out := make([]socialapi.Message, count)
 	for i := range out {
-		at := (which*benchBatch + i) * 7919 % (len(users) - 1)
+		at := (which*count + i) * 7919 % (len(users) - 1)
 		out[i] = message(users[at], users[at+1], benchContent)
 	}
 	return out
