@@ -78,9 +78,13 @@ fuzz: ## feed made-up input to what reads input from outside, FUZZTIME (60s) eac
 		go test -run '^$$' -fuzz "^$${target##*:}\$$" -fuzztime $(FUZZTIME) "$${target%%:*}"; \
 	done
 
+# How long each run of `make bench` measures, and of how many it tells the median.
+BENCH_DURATION ?= 8s
+BENCH_RUNS     ?= 3
+
 .PHONY: bench
-bench: stores ## run the benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+bench: build stores ## measure everything for a quarter of an hour, and write the tables of docs/performance.md
+	@exec bin/loadtest bench -duration $(BENCH_DURATION) -runs $(BENCH_RUNS)
 
 # What `make load` measures: make load LOAD="paced -rate 500 -version 2".
 LOAD ?= chat

@@ -24,6 +24,7 @@ const usage = `usage: loadtest SCENARIO [flags]     (loadtest SCENARIO -h lists 
   idle    sockets that do nothing: the memory of each, logins a second, processor time at rest
   storm   all sockets of one gateway end at once: how long until all are back and have caught up
   freeze  pairs chat while others stop to read: what the pairs notice of it
+  bench   all of them and the micro-benchmarks, medians of several runs, into the tables of docs/performance.md
   help    this
 It starts a whole deployment of its own with new data, unless -urls names gateways.
 The exit code is 1 when something was lost, doubled, disordered or refused.
@@ -54,6 +55,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "loadtest:", serveRelay(stdout))
 		return 1
 	}
+	if args[0] == benchCommand {
+		return status(bench(args[1:], stderr), stderr)
+	}
 	do, ok := scenarios[args[0]]
 	if !ok {
 		fmt.Fprintf(stderr, "loadtest: unknown scenario %q\n%s", args[0], usage)
@@ -70,11 +74,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	if err := measure(ctx, do, o, stdout, stderr); err != nil {
-		fmt.Fprintln(stderr, "loadtest:", err)
-		return 1
+	return status(measure(ctx, do, o, stdout, stderr), stderr)
+}
+
+// status is the exit code, after err was said.
+func status(err error, stderr io.Writer) int {
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return 0
 	}
-	return 0
+	fmt.Fprintln(stderr, "loadtest:", err)
+	return 1
 }
 
 // measure runs a scenario and writes what it found. Its error says too what was
