@@ -42,7 +42,8 @@ type Config struct {
 	MessagePolicy      string `env:"MESSAGE_POLICY" help:"who may write to a user: anyone or friends" envDefault:"anyone"`
 	MaxPendingRequests int    `env:"MAX_PENDING_REQUESTS" help:"friend requests that may wait for one user's answer" envDefault:"1000"`
 
-	NonceRetention time.Duration `env:"NONCE_RETENTION" help:"how long a nonce is remembered at least: a repeated send is one message" envDefault:"168h"`
+	MessageRetention time.Duration `env:"MESSAGE_RETENTION" help:"how long what is delivered is kept at least, for resumes and history; 0: always" envDefault:"0"`
+	NonceRetention   time.Duration `env:"NONCE_RETENTION" help:"how long a nonce is remembered at least: a repeated send is one message" envDefault:"168h"`
 }
 
 // Validate returns every fault that the types of the fields do not rule out.
@@ -54,6 +55,7 @@ func (c *Config) Validate() []error {
 		checkAccountsURL(c.AccountsURL),
 		checkPolicy(c.MessagePolicy),
 		between("MAX_PENDING_REQUESTS", c.MaxPendingRequests, 1, 1_000_000),
+		checkMessageRetention(c.MessageRetention),
 		checkNonceRetention(c.NonceRetention),
 	)
 }
@@ -76,6 +78,16 @@ func checkAccountsURL(given string) error {
 func checkPolicy(given string) error {
 	if given != policyAnyone && given != policyFriends {
 		return fmt.Errorf("MESSAGE_POLICY must be %s or %s", policyAnyone, policyFriends)
+	}
+	return nil
+}
+
+// leastMessageRetention is for tests: those who want to see their messages again want more.
+const leastMessageRetention = time.Second
+
+func checkMessageRetention(given time.Duration) error {
+	if given != 0 && given < leastMessageRetention {
+		return fmt.Errorf("MESSAGE_RETENTION must be 0, which keeps everything, or at least %v", leastMessageRetention)
 	}
 	return nil
 }

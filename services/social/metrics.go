@@ -20,6 +20,7 @@ type metrics struct {
 
 	noncesRepeated prometheus.Counter
 	noncesPruned   prometheus.Counter
+	eventsPruned   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -47,6 +48,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 		noncesRepeated: m.Counter("nonces_repeated_total", "Messages whose nonce had been stored before and that got the answer of the first."),
 		noncesPruned:   m.Counter("nonces_pruned_total", "Old nonces that were forgotten."),
+		eventsPruned:   m.Counter("events_pruned_total", "Delivered events older than MESSAGE_RETENTION that were deleted."),
 	}
 }
 

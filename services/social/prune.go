@@ -21,6 +21,13 @@ const (
 	nonceBlocks = 64 // in one transaction, so that it is short: some 3,000 nonces
 )
 
+// Passes through all inboxes begin so often, measured by the age from which events
+// are deleted: they are kept for longer by at most that.
+const (
+	passesInAge = 10
+	pruneFaster = time.Second // not more often than this
+)
+
 // pruneLanes forgets idle lanes, at once and then every hour, until ctx ends.
 func (s *server) pruneLanes(ctx context.Context) error {
 	return s.again(ctx, pruneEvery, "idle lanes not forgotten; tried again later", func() error {
@@ -34,6 +41,31 @@ func (s *server) pruneNonces(ctx context.Context) error {
 	return s.again(ctx, every, "old nonces not forgotten; tried again later", func() error {
 		return s.pruneOldNonces(ctx, s.nonceAge, nonceBlocks)
 	})
+}
+
+// pruneInboxes deletes old events that are delivered, in steps, until ctx ends. Any
+// pod takes the next step; who finds another one at it looks again when a pass is due.
+func (s *server) pruneInboxes(ctx context.Context) error {
+	if s.messageAge == 0 { // everything is kept
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	every := min(max(s.messageAge/passesInAge, pruneFaster), pruneEvery)
+	for {
+		pruned, rest, mine, err := s.store.pruneEvents(ctx, s.messageAge, every)
+		s.metrics.eventsPruned.Add(float64(pruned))
+		if err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "old events not deleted; tried again later", "err", err)
+		}
+		if !mine {
+			rest = every
+		}
+		select {
+		case <-time.After(rest):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // again does f at once and then every so often, until ctx ends. A failure is

@@ -40,7 +40,8 @@ func Serve(ctx context.Context, cfg Config, p *service.Process) error {
 		service.HTTP(cfg.ListenAddr, s.publicHandler(measure)),
 		service.HTTP(cfg.InternalAddr, s.internalHandler(string(cfg.InternalSecret), measure)),
 		s.pruneLanes,
-		s.pruneNonces)
+		s.pruneNonces,
+		s.pruneInboxes)
 }
 
 func newServer(cfg Config, st *store, accounts *accountsapi.Client, ringer *bell.Ringer, log *slog.Logger) *server {
@@ -51,6 +52,7 @@ func newServer(cfg Config, st *store, accounts *accountsapi.Client, ringer *bell
 			metrics: st.metrics, log: log, complain: rate.Sometimes{Interval: complainEvery},
 		},
 		maxWaiting: cfg.MaxPendingRequests,
+		messageAge: cfg.MessageRetention,
 		nonceAge:   cfg.NonceRetention,
 		metrics:    st.metrics,
 		log:        log,

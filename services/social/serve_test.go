@@ -155,8 +155,23 @@ func TestTheDefaultsAreThoseOfTheDesign(t *testing.T) {
 	}
 	if cfg.ListenAddr != ":8080" || cfg.InternalAddr != ":8081" || cfg.OpsAddr != ":9090" ||
 		cfg.MessagePolicy != policyAnyone || cfg.MaxPendingRequests != 1000 || cfg.DatabaseConns != 16 ||
-		cfg.NonceRetention != 7*24*time.Hour {
+		cfg.NonceRetention != 7*24*time.Hour || cfg.MessageRetention != 0 {
 		t.Errorf("the defaults are %+v", cfg)
+	}
+}
+
+func TestMessagesAreKeptUnlessToldOtherwise(t *testing.T) {
+	t.Parallel()
+
+	for given, want := range map[string]time.Duration{"": 0, "0": 0, "0s": 0, "1s": time.Second, "720h": 30 * 24 * time.Hour} {
+		var cfg Config
+		err := service.ParseSettings(&cfg, []string{
+			"INTERNAL_SECRET=0123456789abcdef", "DATABASE_URL=postgres://social@db/pymessage", "ACCOUNTS_URL=http://accounts:8081",
+			"REDIS_URL=redis://cache", "MESSAGE_RETENTION=" + given,
+		})
+		if err != nil || cfg.MessageRetention != want {
+			t.Errorf("%q is %v, want %v (%v)", given, cfg.MessageRetention, want, err)
+		}
 	}
 }
 
@@ -167,6 +182,7 @@ func TestAllWrongSettingsAreReportedAtOnceWithoutTheirValues(t *testing.T) {
 	err := service.ParseSettings(&cfg, []string{
 		"INTERNAL_SECRET=hunter2", "DATABASE_URL=hunter2://%zz", "ACCOUNTS_URL=hunter2", "MESSAGE_POLICY=hunter2",
 		"DATABASE_CONNS=0", "MAX_PENDING_REQUESTS=many", "NONCE_RETENTION=59s",
+		"MESSAGE_RETENTION=999ms",
 		"REDIS_URL=http://hunter2",
 	})
 	if err == nil {
@@ -175,7 +191,8 @@ func TestAllWrongSettingsAreReportedAtOnceWithoutTheirValues(t *testing.T) {
 	for _, want := range []string{
 		"INTERNAL_SECRET must have at least 16", "DATABASE_URL is not", "ACCOUNTS_URL is not", "MESSAGE_POLICY must be anyone or friends",
 		"DATABASE_CONNS must be between 1 and 1000", "MAX_PENDING_REQUESTS is not a valid int",
-		"NONCE_RETENTION must be at least 1m0s", "REDIS_URL is not a valid Redis URL",
+		"NONCE_RETENTION must be at least 1m0s", "MESSAGE_RETENTION must be 0, which keeps everything, or at least 1s",
+		"REDIS_URL is not a valid Redis URL",
 	} {
 		if !strings.Contains(err.Error(), "\n  "+want) {
 			t.Errorf("%q is not among the faults", want)

@@ -21,6 +21,7 @@ type server struct {
 	store      *store
 	directory  *directory
 	maxWaiting int           // friend requests that may wait for one user's answer
+	messageAge time.Duration // from which what is delivered is deleted; 0: never
 	nonceAge   time.Duration // from which a nonce is forgotten
 	metrics    *metrics
 	log        *slog.Logger

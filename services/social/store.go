@@ -41,7 +41,7 @@ func Migrate(ctx context.Context, databaseURL string, log *slog.Logger) error {
 // store is the schema social: all SQL of this service. Its errors are faults,
 // unless they are defects.
 //
-// Every transaction takes its locks in the same order: the lane, the pair, the
+// Every transaction takes its locks in the same order: pruning, the lane, the pair, the
 // nonces by sender and nonce, the inboxes by user. So there are no deadlocks.
 type store struct {
 	pool        *pgxpool.Pool

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"pymessage/internal/bell"
 	"pymessage/internal/postgres"
@@ -42,13 +43,18 @@ func (s *store) deleteOwn(ctx context.Context, user, limit int) (more bool, err 
 	err = s.do(ctx, "delete_own", func(ctx context.Context) error {
 		more = false
 		for _, own := range ownRows {
-			tag, err := s.pool.Exec(ctx, `
+			var q pgx.Batch
+			q.Queue(apartSQL)
+			q.Queue(`
 				DELETE FROM `+own.table+`
-				WHERE ctid = ANY(ARRAY(SELECT ctid FROM `+own.table+` WHERE `+own.column+` = $1 LIMIT $2))`, user, limit)
-			if err != nil {
+				WHERE ctid = ANY(ARRAY(SELECT ctid FROM `+own.table+` WHERE `+own.column+` = $1 LIMIT $2))`, user, limit).
+				Exec(func(tag pgconn.CommandTag) error {
+					more = more || tag.RowsAffected() == int64(limit)
+					return nil
+				})
+			if err := s.pool.SendBatch(ctx, &q).Close(); err != nil {
 				return err
 			}
-			more = more || tag.RowsAffected() == int64(limit)
 		}
 		return nil
 	})
@@ -153,11 +159,13 @@ func (s *store) deleteMessages(ctx context.Context, sender, recipient int, chunk
 	})
 	for from := oldest - 1; err == nil && from < head; from += chunk {
 		err = s.do(ctx, "delete_messages", func(ctx context.Context) error {
-			_, err := s.pool.Exec(ctx, `
+			var q pgx.Batch
+			q.Queue(apartSQL)
+			q.Queue(`
 				UPDATE events SET kind = $5, peer = 0, content = ''
 				WHERE user_id = $1 AND seq > $3 AND seq <= $4 AND peer = $2 AND kind = 1`,
 				recipient, sender, from, from+chunk, kindNumber(bell.KindTombstone))
-			return err
+			return s.pool.SendBatch(ctx, &q).Close()
 		})
 	}
 	if err != nil {
@@ -165,6 +173,7 @@ func (s *store) deleteMessages(ctx context.Context, sender, recipient int, chunk
 	}
 	return s.do(ctx, "delete_messages", func(ctx context.Context) error {
 		var q pgx.Batch
+		q.Queue(apartSQL)
 		q.Queue(`DELETE FROM history WHERE user_id = $1 AND peer = $2`, recipient, sender)
 		q.Queue(`DELETE FROM read_marks WHERE reader = $1 AND peer = $2`, recipient, sender)
 		return s.pool.SendBatch(ctx, &q).Close()

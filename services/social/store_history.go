@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"pymessage/internal/fault"
 	"pymessage/services/social/socialapi"
@@ -27,11 +28,11 @@ func (s *store) history(ctx context.Context, r socialapi.HistoryRequest) (page s
 		}
 	}
 	err = s.do(ctx, "history", func(ctx context.Context) error {
-		before, err := s.beforeOf(ctx, r)
+		before, seq, err := s.beforeOf(ctx, r)
 		if err != nil {
 			return err
 		}
-		rows, err := s.pool.Query(ctx, historySQL, r.User, r.Peer, before, r.BeforeUser, r.BeforeSeq, r.Limit+1)
+		rows, err := s.pool.Query(ctx, historySQL, r.User, r.Peer, before, r.BeforeUser, seq, r.Limit+1)
 		if err != nil {
 			return err
 		}
@@ -78,22 +79,35 @@ func (s *store) fillHistory(ctx context.Context, user, chunk int) (done bool, er
 	return done, err
 }
 
-// beforeOf is when the message was sent that a page should end before. It may be any
-// event of the user's own; of the peer's inbox only what the user put there.
-func (s *store) beforeOf(ctx context.Context, r socialapi.HistoryRequest) (before any, err error) {
+// beforeOf is where the page of r ends: before what was sent at that time, or, at the
+// same time, before seq of the inbox of r.BeforeUser. The event may be any of the user's
+// own; of the peer's inbox only what the user put there. In place of one that was pruned
+// it is the oldest of the conversation that its inbox still has, or the end.
+func (s *store) beforeOf(ctx context.Context, r socialapi.HistoryRequest) (at pgtype.Timestamptz, seq int64, err error) {
 	if r.BeforeSeq == 0 {
-		return "infinity", nil
+		return pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}, 0, nil
 	}
-	var at time.Time
 	err = s.pool.QueryRow(ctx, `
-		SELECT sent_at
+		SELECT sent_at, seq
 		FROM events
-		WHERE user_id = $3 AND seq = $4 AND ($3 = $1 OR $3 = $2 AND peer = $1)`,
-		r.User, r.Peer, r.BeforeUser, r.BeforeSeq).Scan(&at)
+		WHERE user_id = $3 AND seq = $4 AND ($3 = $1 OR $3 = $2 AND peer = $1)
+		UNION ALL
+		SELECT coalesce(kept.sent_at, 'infinity'), coalesce(kept.seq, 0)
+		FROM inboxes i
+		LEFT JOIN LATERAL (
+			SELECT h.sent_at, h.seq
+			FROM history h
+			JOIN events e ON e.user_id = h.user_id AND e.seq = h.seq AND e.kind = 1
+			WHERE h.user_id = $3 AND h.peer = CASE $3 WHEN $1 THEN $2 ELSE $1 END
+			ORDER BY h.sent_at, h.seq
+			LIMIT 1) AS kept ON true
+		WHERE i.user_id = $3 AND $4 < i.oldest
+			AND ($3 = $1 OR $3 = $2 AND EXISTS (SELECT FROM contacts WHERE sender = $1 AND recipient = $2))`,
+		r.User, r.Peer, r.BeforeUser, r.BeforeSeq).Scan(&at, &seq)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, fault.New(fault.NotFound, "there is no such message in this conversation")
+		err = fault.New(fault.NotFound, "there is no such message in this conversation")
 	}
-	return at, err
+	return at, seq, err
 }
 
 // historySQL is a page of what $1 and $2 wrote to each other, newest first, of at most
