@@ -126,17 +126,6 @@ func WriteError(w http.ResponseWriter, err error) {
 	Write(w, kind.Status(), errorBody{errorDetail{kind, fault.Message(err)}})
 }
 
-// NotFound answers a path that no route has.
-func NotFound(w http.ResponseWriter, _ *http.Request) {
-	WriteError(w, fault.New(fault.NotFound, "no such endpoint"))
-}
-
-// MethodNotAllowed answers a known path asked with the wrong method.
-func MethodNotAllowed(w http.ResponseWriter, _ *http.Request) {
-	Write(w, http.StatusMethodNotAllowed,
-		errorBody{errorDetail{fault.Invalid, "method not allowed"}})
-}
-
 // RequireSecret lets only requests through that carry the shared secret. It is
 // Forbidden without: Unauthorized is what a service says of its own users.
 func RequireSecret(secret string) func(http.Handler) http.Handler {

@@ -3,8 +3,6 @@ package accounts
 import (
 	"net/http"
 
-	"github.com/go-chi/chi/v5"
-
 	"pymessage/internal/httpjson"
 	"pymessage/services/accounts/accountsapi"
 )
@@ -13,21 +11,13 @@ type middleware = func(http.Handler) http.Handler
 
 // internalHandler serves what the other services ask: package accountsapi.
 func (s *server) internalHandler(secret string, measure middleware) http.Handler {
-	r := newRouter(measure, httpjson.RequireSecret(secret))
+	r := httpjson.NewRouter(measure, httpjson.RequireSecret(secret))
 	r.Post(accountsapi.PathLogin, httpjson.Endpoint(s.log, s.postLogin))
 	r.Post(accountsapi.PathCreate, httpjson.Endpoint(s.log, s.postCreate))
 	r.Post(accountsapi.PathLookup, httpjson.Endpoint(s.log, s.postLookup))
 	r.Post(accountsapi.PathResume, httpjson.Endpoint(s.log, s.postResume))
 	r.Post(accountsapi.PathEnd, httpjson.Endpoint(s.log, s.postEnd))
 	r.Post(accountsapi.PathEnded, httpjson.Endpoint(s.log, s.postEnded))
-	return r
-}
-
-func newRouter(middlewares ...middleware) *chi.Mux {
-	r := chi.NewRouter()
-	r.Use(middlewares...)
-	r.NotFound(httpjson.NotFound)
-	r.MethodNotAllowed(httpjson.MethodNotAllowed)
 	return r
 }
 

@@ -22,7 +22,7 @@ const maxUserQuery = 100
 
 // publicHandler serves what everybody may ask: see document.
 func (s *server) publicHandler(measure middleware) http.Handler {
-	r := newRouter(measure)
+	r := httpjson.NewRouter(measure)
 	r.Get("/get_user", httpjson.Handle(s.log, s.getUser))
 	r.Get("/accounts/v1/openapi.json", httpjson.Document(document))
 	r.Group(func(r chi.Router) {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/go-chi/chi/v5"
 	"github.com/gorilla/websocket"
 
 	"pymessage/internal/fault"
@@ -37,9 +36,7 @@ func (s *Server) routes() http.Handler {
 		},
 	}
 	page := web.Handler()
-	r := chi.NewRouter()
-	r.NotFound(httpjson.NotFound)
-	r.MethodNotAllowed(httpjson.MethodNotAllowed)
+	r := httpjson.NewRouter()
 	r.Get("/", func(w http.ResponseWriter, r *http.Request) {
 		if websocket.IsWebSocketUpgrade(r) {
 			s.upgrade(upgrader, w, r)

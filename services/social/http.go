@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/go-chi/chi/v5"
-
 	"pymessage/internal/fault"
 	"pymessage/internal/httpjson"
 	"pymessage/services/social/socialapi"
@@ -15,7 +13,7 @@ type middleware = func(http.Handler) http.Handler
 
 // internalHandler serves what the gateways ask: package socialapi.
 func (s *server) internalHandler(secret string, measure middleware) http.Handler {
-	r := newRouter(measure, httpjson.RequireSecret(secret))
+	r := httpjson.NewRouter(measure, httpjson.RequireSecret(secret))
 	r.Post(socialapi.PathSend, httpjson.Endpoint(s.log, s.postSend))
 	r.Post(socialapi.PathOpen, httpjson.Endpoint(s.log, s.postOpen))
 	r.Post(socialapi.PathRead, httpjson.Endpoint(s.log, s.postRead))
@@ -36,14 +34,6 @@ func (s *server) internalHandler(secret string, measure middleware) http.Handler
 	} {
 		r.Post(path, httpjson.Endpoint(s.log, s.postChange(act)))
 	}
-	return r
-}
-
-func newRouter(middlewares ...middleware) *chi.Mux {
-	r := chi.NewRouter()
-	r.Use(middlewares...)
-	r.NotFound(httpjson.NotFound)
-	r.MethodNotAllowed(httpjson.MethodNotAllowed)
 	return r
 }
 

@@ -29,7 +29,7 @@ const askTimeout = 3 * time.Second
 
 // publicHandler serves what users may ask: see document.
 func (s *server) publicHandler(measure middleware) http.Handler {
-	r := newRouter(measure)
+	r := httpjson.NewRouter(measure)
 	r.Get("/social/v1/openapi.json", httpjson.Document(document))
 	r.Group(func(r chi.Router) {
 		r.Use(httpjson.NoStore)

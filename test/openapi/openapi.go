@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,7 +71,8 @@ func (d *Document) Unseen(except ...string) (unseen []string) {
 	return unseen
 }
 
-// CheckRoutes checks that the document tells of every route of h, and of no other.
+// CheckRoutes checks that the document tells of every route of h, and of no other; that
+// it tells for each of what may befall any; and that h says which methods a path has.
 func (d *Document) CheckRoutes(t testing.TB, h http.Handler) {
 	t.Helper()
 	var served, told []string
@@ -93,6 +96,56 @@ func (d *Document) CheckRoutes(t testing.TB, h http.Handler) {
 	for _, route := range told {
 		if !slices.Contains(served, route) {
 			t.Errorf("%s is told of and not served", route)
+		}
+	}
+	d.checkStatuses(t)
+	checkMethods(t, h, served)
+}
+
+// checkStatuses checks that each operation tells of an outage, and each for which one
+// needs a token of one that is wrong and of too many of these. A document that is its
+// own answer can have none of this.
+func (d *Document) checkStatuses(t testing.TB) {
+	t.Helper()
+	for path, item := range d.doc.Paths.Map() {
+		for method, operation := range item.Operations() {
+			want := []int{http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusServiceUnavailable}
+			if operation.Security != nil && len(*operation.Security) == 0 {
+				want = want[2:]
+			}
+			if strings.HasSuffix(path, "/openapi.json") {
+				want = nil
+			}
+			for _, status := range want {
+				if operation.Responses.Status(status) == nil {
+					t.Errorf("%s %s: no word of %d", method, path, status)
+				}
+			}
+		}
+	}
+}
+
+var pathParameter = regexp.MustCompile(`\{[^}]*\}`)
+
+// checkMethods asks each path with the methods that it does not have.
+func checkMethods(t testing.TB, h http.Handler, served []string) {
+	t.Helper()
+	allowed := map[string][]string{}
+	for _, route := range served {
+		method, path, _ := strings.Cut(route, " ")
+		allowed[path] = append(allowed[path], method)
+	}
+	for path, has := range allowed {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+			if slices.Contains(has, method) {
+				continue
+			}
+			got := httptest.NewRecorder()
+			h.ServeHTTP(got, httptest.NewRequest(method, pathParameter.ReplaceAllString(path, "any"), nil))
+			told := strings.Split(got.Header().Get("Allow"), ", ")
+			if slices.Sort(told); got.Code != http.StatusMethodNotAllowed || !slices.Equal(told, slices.Sorted(slices.Values(has))) {
+				t.Errorf("%s %s: %d, Allow %v, want %v", method, path, got.Code, told, has)
+			}
 		}
 	}
 }
