@@ -99,6 +99,29 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	}
 }
 
+// TestTheShellInTheDocsWorks pastes it twice, with a name of its own.
+func TestTheShellInTheDocsWorks(t *testing.T) {
+	t.Parallel()
+	d := deployment(t)
+
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "rest.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\n```sh\n")
+	script, _, _ := strings.Cut(rest, "\n```\n")
+	name := uniqueName("alice")
+	script = strings.NewReplacer("http://localhost:6969", d.URL(), `"alice"`, `"`+name+`"`).Replace(script)
+	for _, first := range []string{`{"user":{"id":`, `{"error":{"code":"conflict","message":"username is taken"}}`} {
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", script).CombinedOutput()
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		if err != nil || len(lines) != 3 || !strings.HasPrefix(lines[0], first) || lines[2] != `{"friends":[]}` ||
+			!strings.Contains(lines[1], `"username":"`+name+`","created_at":`) {
+			t.Errorf("got %v\n%s", err, out)
+		}
+	}
+}
+
 // TestTheBotInTheReadmeWorks runs it as a reader would, with a name of its own.
 func TestTheBotInTheReadmeWorks(t *testing.T) {
 	t.Parallel()
