@@ -198,6 +198,29 @@ func TestAResumeThatCannotGoOnSaysSo(t *testing.T) {
 	pruned.expect(`{"type":"synced","seq":5}`)
 }
 
+func TestASocketWhoseNextEventsArePrunedIsToldSo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+
+	bob, _ := b.enter2(t, "bob")
+	bob.expect(`{"type":"synced","seq":0}`)
+	old := b.enter(t, "bob") // version 1 has no word for it
+	b.ring(old.id, b.append(old.id, 10000009, "1"))
+	bob.expect(event2(old.id, 10000009, 1, "1"))
+	old.expectMessages(10000009, "1")
+	for i := range 4 {
+		b.append(old.id, 10000009, fmt.Sprint(i+2)) // not rung for, and another socket was faster
+	}
+	b.neighbours.mu.Lock()
+	b.oldest[old.id] = 5
+	b.neighbours.mu.Unlock()
+	b.ring(old.id, b.append(old.id, 10000009, "6"))
+	bob.expect(`{"type":"resync","oldest":5,"seq":4,"epoch":"epoch"}`)
+	bob.expect(event2(old.id, 10000009, 5, "5"))
+	bob.expect(event2(old.id, 10000009, 6, "6"))
+	old.expectMessages(10000009, "5", "6")
+}
+
 func TestAnotherEpochStartsEverySocketAnew(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(c *Config) { c.HeadCheck = time.Second })
