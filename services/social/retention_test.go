@@ -33,10 +33,10 @@ func (w *world) grow(user int, upto int64) {
 
 // step takes the next step of pruning, whenever it would be due, and says whether the
 // pass is over.
-func (w *world) step() (pruned int, over bool) {
+func (w *world) step(age time.Duration) (pruned int, over bool) {
 	w.t.Helper()
 	w.exec(`UPDATE pruning SET free_at = now()`)
-	pruned, _, mine, err := w.srv.store.pruneEvents(w.t.Context(), retention, time.Hour)
+	pruned, _, mine, err := w.srv.store.pruneEvents(w.t.Context(), age, time.Hour)
 	if err != nil || !mine {
 		w.t.Fatalf("it is our step: %v, %v", mine, err)
 	}
@@ -46,8 +46,13 @@ func (w *world) step() (pruned int, over bool) {
 // prune makes a whole pass.
 func (w *world) prune() (pruned int) {
 	w.t.Helper()
+	return w.pruneOlder(retention)
+}
+
+func (w *world) pruneOlder(age time.Duration) (pruned int) {
+	w.t.Helper()
 	for {
-		n, over := w.step()
+		n, over := w.step(age)
 		if pruned += n; over {
 			return pruned
 		}
@@ -152,7 +157,7 @@ func TestAPassComesToEveryInboxAndToNoneTwice(t *testing.T) {
 	steps, pruned := 0, 0
 	for over := false; !over; steps++ {
 		var n int
-		n, over = w.step()
+		n, over = w.step(retention)
 		pruned += n
 	}
 	if delivered := len(users) / 2 * 5; pruned != delivered || steps != 4 {
@@ -172,7 +177,7 @@ func TestWhatGrowsOldDuringAPassIsLeftToTheNextOne(t *testing.T) {
 	}
 	w.setPositions(positions...)
 	w.exec(`UPDATE events SET sent_at = now() - interval '59 minutes'`)
-	if n, over := w.step(); n != 0 || over {
+	if n, over := w.step(retention); n != 0 || over {
 		t.Fatalf("%d were pruned that are young, over: %v", n, over)
 	}
 	w.exec(`UPDATE events SET sent_at = (SELECT began_at FROM pruning) - interval '60 minutes'`)
