@@ -48,6 +48,7 @@ type store struct {
 	storeBatch  string // the statement that stores a batch under the policy
 	storeNonces string // the same of a batch with nonces
 	contacts    *recent[contact]
+	lanes       *recent[string] // that have a row
 	metrics     *metrics
 	log         *slog.Logger
 	complain    rate.Sometimes
@@ -56,8 +57,8 @@ type store struct {
 func newStore(pool *pgxpool.Pool, policy string, m *metrics, log *slog.Logger) *store {
 	return &store{
 		pool: pool, storeBatch: storeBatchSQL(policy), storeNonces: storeNoncesSQL(policy),
-		contacts: newRecent[contact](rememberedContacts),
-		metrics:  m, log: log, complain: rate.Sometimes{Interval: complainEvery},
+		contacts: newRecent[contact](rememberedContacts), lanes: newRecent[string](rememberedLanes),
+		metrics: m, log: log, complain: rate.Sometimes{Interval: complainEvery},
 	}
 }
 

@@ -27,6 +27,10 @@ const (
 		FOR UPDATE`
 )
 
+// rememberedLanes is how many lanes the memory holds, about 60 bytes each. Others cost
+// their batches a statement.
+const rememberedLanes = 1 << 14
+
 // storeBatchSQL is the one statement that stores a batch without nonces: $1 lane,
 // $2 number, and of the messages $3 senders, $4 recipients, $5 contents, $6
 // verdicts (0, or why the message was refused already). The lane must be locked.
@@ -180,9 +184,26 @@ func (s *store) send(ctx context.Context, b socialapi.Batch, refused []socialapi
 }
 
 // sendWhole stores a batch in one round trip. Statements that are sent together
-// are one transaction; the second sees what was committed while the first waited
-// for the lane.
+// are one transaction; the last sees what was committed while the one before waited
+// for the lane. A lane that stored a batch has a row, unless it was idle for so long
+// that it was forgotten.
 func (s *store) sendWhole(ctx context.Context, b socialapi.Batch, refused []socialapi.Refusal) (lane laneRow, stored bool, err error) {
+	if s.lanes.has([]string{b.Lane})[0] {
+		lane, stored, err = s.sendOnce(ctx, b, refused, queueLane)
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return lane, stored, err
+		}
+	}
+	lane, stored, err = s.sendOnce(ctx, b, refused, queueNewLane)
+	if err == nil {
+		s.lanes.add([]string{b.Lane})
+	}
+	return lane, stored, err
+}
+
+func (s *store) sendOnce(ctx context.Context, b socialapi.Batch, refused []socialapi.Refusal,
+	queueLane func(*pgx.Batch, socialapi.Batch, *laneRow),
+) (lane laneRow, stored bool, err error) {
 	var q pgx.Batch
 	queueLane(&q, b, &lane)
 	s.queueStore(&q, b, refused, &lane, &stored)
@@ -196,7 +217,7 @@ func (s *store) sendWhole(ctx context.Context, b socialapi.Batch, refused []soci
 func (s *store) sendSplit(ctx context.Context, b socialapi.Batch, refused []socialapi.Refusal) (lane laneRow, stored bool, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		var first pgx.Batch
-		queueLane(&first, b, &lane)
+		queueNewLane(&first, b, &lane)
 		if err := tx.SendBatch(ctx, &first).Close(); err != nil {
 			return err
 		}
@@ -255,9 +276,14 @@ func onlyRange(refused []socialapi.Refusal, from, to int) []socialapi.Refusal {
 	return out
 }
 
-// queueLane locks the lane of b, and makes it when it is new.
-func queueLane(q *pgx.Batch, b socialapi.Batch, lane *laneRow) {
+// queueNewLane locks the lane of b, and makes it when it is new.
+func queueNewLane(q *pgx.Batch, b socialapi.Batch, lane *laneRow) {
 	q.Queue(makeLaneSQL, b.Lane)
+	queueLane(q, b, lane)
+}
+
+// queueLane locks the lane of b.
+func queueLane(q *pgx.Batch, b socialapi.Batch, lane *laneRow) {
 	if hasNonces(b) {
 		q.Queue(lockLaneOfNoncesSQL, b.Lane).QueryRow(
 			row(&lane.number, &lane.results, &lane.updatedAt, &lane.epoch, &lane.firsts))
