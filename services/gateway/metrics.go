@@ -75,7 +75,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		gaps:           counter("gaps_total", "Times events before a ring did not come in time and were read from the store."),
 		headsBehind:    counter("heads_behind_total", "Times a check of the heads found events of a user whose rings had not come."),
 		stalls:         counter("stalls_total", "Times the queue of a slow socket was full, so that it went on from the store."),
-		passingDropped: counter("passing_dropped_total", "Frames that are in no inbox and were dropped: typing, receipts, copies of own sends and presence for a slow socket, and receipts beyond what is remembered."),
+		passingDropped: counter("passing_dropped_total", "Frames that are in no inbox and were dropped: typing, receipts and copies of own sends for a slow socket, and receipts beyond what is remembered."),
 		slowCloses:     counter("slow_closes_total", "Sockets cut since a write made no progress for PATIENCE."),
 		throttled:      counter("throttled_total", "Requests refused since their socket sent too many."),
 		closes:         counters("closes_total", "Sockets closed by the gateway, by close code.", "code", codes...),

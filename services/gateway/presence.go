@@ -171,7 +171,8 @@ func (p *presence) mayHaveGone(user int) {
 	}
 }
 
-// tell tells all who watch user, unless they were told already. It needs mu.
+// tell tells all who watch user, unless they were told already. A slow socket is told
+// as well, however full its queue is: nothing would tell it later. It needs mu.
 func (p *presence) tell(user int, online bool) {
 	delete(p.leaving, user)
 	frame := wire.OfflineEvent(user)
@@ -185,7 +186,7 @@ func (p *presence) tell(user int, online bool) {
 		}
 		w.told[user] = online
 		for c := range w.conns {
-			c.pass(frame)
+			c.notice(frame)
 		}
 	}
 }
