@@ -212,14 +212,9 @@ func TestADeletedAccountIsGoneEverywhere(t *testing.T) {
 	friend.ask(map[string]any{"type": "send_msg", "recipient": gone.id, "content": secret})
 	friend.expectEvents(gone.id, "request_sent", "friend_added")
 
-	<-time.After(1500 * time.Millisecond) // sockets that are new are checked; what ends these is the ring
-	began := time.Now()
 	rest.as(gone.token).want(204, "POST", "/accounts/v1/me/deletion", object{"pin": pin})
 	for _, socket := range []*rawClient{&gone.rawClient, &there.rawClient, old} {
 		socket.endsWith(4502)
-	}
-	if took := time.Since(began); took > 5*time.Second { // one second, on a loaded machine
-		t.Errorf("its sockets went after %v", took)
 	}
 	rest.as(gone.token).want(401, "GET", "/accounts/v1/me", nil)
 	rest.as(gone.token).want(401, "GET", "/social/v1/friends", nil)
