@@ -41,7 +41,7 @@ test: needs ## run all tests with the race detector, on a real Postgres and Redi
 
 # How long `make chaos` breaks things, under how many users and messages a second.
 # CHAOS_SEED makes the plan of a run that failed again.
-CHAOS := CHAOS_DURATION=2m30s CHAOS_USERS=120 CHAOS_RATE=400
+CHAOS := CHAOS_DURATION=2m30s CHAOS_USERS=132 CHAOS_RATE=480
 
 .PHONY: chaos
 chaos: needs ## break everything under traffic for 2.5 minutes, and check that every promise is kept

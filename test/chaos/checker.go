@@ -26,29 +26,47 @@ type Rule string
 
 // The rules.
 const (
-	RuleLost          Rule = "an acknowledged message was lost"
-	RuleUndelivered   Rule = "a stored message was not delivered"
-	RuleStoredTwice   Rule = "a message was stored twice"
-	RuleRefusedStored Rule = "a refused message was stored"
-	RulePhantom       Rule = "a message that nobody sent"
-	RuleNotStored     Rule = "a message came that is not stored"
-	RuleSeqs          Rule = "the seqs of an inbox have a gap"
-	RuleGap           Rule = "a message was passed over"
-	RuleOrder         Rule = "messages came out of order"
-	RuleDuplicate     Rule = "a message came twice on one socket"
-	RuleRepeated      Rule = "a confirmed message was repeated"
-	RuleBehind        Rule = "an open socket was left behind"
-	RuleWaiting       Rule = "a waiting friend request did not come at a login"
-	RuleWrongPlace    Rule = "an answer or event names a place where something else is stored"
-	RuleRealTime      Rule = "a message is stored before one that was acknowledged before it was sent"
-	RuleStray         Rule = "a frame that nobody asked for"
-	RuleRefused       Rule = "a message to a connected user was refused"
+	RuleLost           Rule = "an acknowledged message was lost"
+	RuleUndelivered    Rule = "a stored message was not delivered"
+	RuleStoredTwice    Rule = "a message was stored twice"
+	RuleRefusedStored  Rule = "a refused message was stored"
+	RulePhantom        Rule = "a message that nobody sent"
+	RuleNotStored      Rule = "a message came that is not stored"
+	RuleSeqs           Rule = "the seqs of an inbox have a gap"
+	RuleGap            Rule = "a message was passed over"
+	RuleOrder          Rule = "messages came out of order"
+	RuleDuplicate      Rule = "a message came twice on one socket"
+	RuleRepeated       Rule = "a confirmed message was repeated"
+	RuleBehind         Rule = "an open socket was left behind"
+	RuleWaiting        Rule = "a waiting friend request did not come at a login"
+	RuleWrongPlace     Rule = "an answer or event names a place where something else is stored"
+	RuleRealTime       Rule = "a message is stored before one that was acknowledged before it was sent"
+	RuleStray          Rule = "a frame that nobody asked for"
+	RuleRefused        Rule = "a message to a connected user was refused"
+	RuleThroughBlock   Rule = "a message came through a block"
+	RuleStory          Rule = "the logs of two users tell different stories"
+	RuleUnexplained    Rule = "a change between users that neither asked for"
+	RuleNotDone        Rule = "what was answered as done was not"
+	RuleWronglyRefused Rule = "what could be done was refused"
+	RuleList           Rule = "a list was not what it could be then"
+	RuleSnapshot       Rule = "a list is not what the events told"
+	RuleHalf           Rule = "half a friendship"
+	RuleHistory        Rule = "history is not what was said"
+	RuleReceipt        Rule = "a receipt claims what was not delivered or read"
+	RuleMark           Rule = "a read mark was lost"
+	RuleCopy           Rule = "a copy came twice, or of what is not stored"
+	RulePassing        Rule = "somebody was told of what nobody did"
+	RulePresence       Rule = "presence is not what is so"
+	RuleOutlived       Rule = "a socket outlived its session"
+	RuleGone           Rule = "a deleted account is still there"
 )
 
 // Rules are all of them.
 var Rules = []Rule{
 	RuleLost, RuleUndelivered, RuleStoredTwice, RuleRefusedStored, RulePhantom, RuleNotStored, RuleSeqs, RuleGap,
 	RuleOrder, RuleDuplicate, RuleRepeated, RuleBehind, RuleWaiting, RuleWrongPlace, RuleRealTime, RuleStray, RuleRefused,
+	RuleThroughBlock, RuleStory, RuleUnexplained, RuleNotDone, RuleWronglyRefused, RuleList, RuleSnapshot, RuleHalf,
+	RuleHistory, RuleReceipt, RuleMark, RuleCopy, RulePassing, RulePresence, RuleOutlived, RuleGone,
 }
 
 // Violation is a broken promise.
@@ -70,6 +88,30 @@ type Counts struct {
 	LongestGap                                time.Duration
 	LongestGapAt                              Instant
 	Faults                                    map[Kind]int
+
+	Blocked           int // refusals of version 2, because of a block or a deleted account
+	Deeds             map[Act]map[Outcome]int
+	REST              int            // deeds that were asked for by REST
+	Turns             int            // changes between two users
+	Friends           int            // on all lists at the end
+	Pages, Remembered int            // of history, and the messages of whole conversations at the end
+	States            map[string]int // of own messages, then
+	Passed            map[string]int
+	Watched           int // friends of whom sockets knew at the end that they are online
+	Tombstones        int
+	Ended, EndedAmid  int // sockets of ended sessions: those of calm times, and amid faults
+	LongestEnd        time.Duration
+	LongestEndAmid    time.Duration
+}
+
+func (n *Counts) deed(d *Deed) {
+	if n.Deeds[d.Act] == nil {
+		n.Deeds[d.Act] = map[Outcome]int{}
+	}
+	n.Deeds[d.Act][d.Outcome]++
+	if d.REST {
+		n.REST++
+	}
 }
 
 // check is one examination of a history.
@@ -82,18 +124,29 @@ type check struct {
 	places   map[int]map[string][]int64 // of contents, by recipient: their seqs
 	receipts map[int][]Receipt          // by user
 	sockets  map[int][]*Socket          // by user, in order
+	came     map[int]map[int64]Instant  // when a seq came first, by user
+	deleted  map[int]*Deed              // by the user whose account it deleted
+	marks    map[[2]int][]*Deed         // of what was read, by reader and sender
+	stories  map[pair]*story
 }
 
 // Check finds what is wrong in a history.
 func Check(h History) ([]Violation, Counts) {
 	c := &check{
 		History: h, sent: map[string]map[int]*Send{}, places: map[int]map[string][]int64{},
-		receipts: map[int][]Receipt{}, sockets: map[int][]*Socket{},
+		receipts: map[int][]Receipt{}, sockets: map[int][]*Socket{}, came: map[int]map[int64]Instant{},
+		deleted: map[int]*Deed{}, marks: map[[2]int][]*Deed{},
+		counts: Counts{Deeds: map[Act]map[Outcome]int{}, States: map[string]int{}, Passed: map[string]int{}},
 	}
 	c.index()
 	c.countAll()
+	c.checkFriends()
 	c.checkSends()
 	c.checkRefusals()
+	c.checkHistory()
+	c.checkPassing()
+	c.checkEndings()
+	c.checkGone()
 	for _, user := range c.users() {
 		c.checkInbox(user)
 		c.checkDelivered(user)
@@ -111,10 +164,12 @@ func (c *check) found(rule Rule, format string, args ...any) {
 	c.violations = append(c.violations, Violation{rule, fmt.Sprintf(format, args...)})
 }
 
-// users are all users, in an order that is the same each time.
+// users are all users who are left, in an order that is the same each time.
 func (c *check) users() (users []int) {
 	for user := range c.Versions {
-		users = append(users, user)
+		if c.deleted[user] == nil {
+			users = append(users, user)
+		}
 	}
 	slices.Sort(users)
 	return users
@@ -127,6 +182,15 @@ func (c *check) index() {
 		}
 		c.sent[s.Content][s.Recipient] = s
 	}
+	for _, d := range c.Deeds {
+		switch {
+		case d.Act == ActDelete && d.Outcome == Acknowledged:
+			c.deleted[d.User] = d
+		case d.Act == ActMark:
+			who := [2]int{d.User, d.Peer}
+			c.marks[who] = append(c.marks[who], d)
+		}
+	}
 	for user, inbox := range c.Inboxes {
 		c.places[user] = map[string][]int64{}
 		for _, m := range inbox.Stored {
@@ -137,10 +201,32 @@ func (c *check) index() {
 	}
 	for _, r := range c.Receipts {
 		c.receipts[r.User] = append(c.receipts[r.User], r)
+		c.noteCame(r)
 	}
 	for _, s := range c.Sockets {
 		c.sockets[s.User] = append(c.sockets[s.User], s)
 	}
+}
+
+// noteCame notes when an event came first. Version 1 does not say which one it is.
+func (c *check) noteCame(r Receipt) {
+	if c.came[r.User] == nil {
+		c.came[r.User] = map[int64]Instant{}
+	}
+	seqs := []int64{r.Seq}
+	if r.Seq == 0 {
+		seqs = c.places[r.User][r.Content]
+	}
+	for _, seq := range seqs {
+		if _, ok := c.came[r.User][seq]; !ok {
+			c.came[r.User][seq] = r.At
+		}
+	}
+}
+
+// isSend says whether an event comes of a Send; others come of deeds.
+func isSend(kind string, sender int, content string) bool {
+	return kind == kindMessage || content == requestOf(sender)
 }
 
 func (c *check) countAll() {
@@ -206,7 +292,7 @@ func (c *check) checkInbox(user int) {
 		if i > 0 && m.Seq != inbox.Stored[i-1].Seq+1 || i == 0 && m.Seq != 1 {
 			c.found(RuleSeqs, "user %d: event %d of the log has seq %d", user, i+1, m.Seq)
 		}
-		if s := c.sent[m.Content][user]; m.Content != "" && (s == nil || s.Sender != m.Sender) {
+		if s := c.sent[m.Content][user]; isSend(m.Kind, m.Sender, m.Content) && (s == nil || s.Sender != m.Sender) {
 			c.found(RulePhantom, "user %d, seq %d: %.24q of %d is stored", user, m.Seq, m.Content, m.Sender)
 		}
 	}
@@ -217,20 +303,30 @@ func (c *check) checkInbox(user int) {
 	}
 }
 
-// checkSends: what was acknowledged is stored, what was refused is not.
+// checkSends: what was acknowledged is stored, what was refused is not. Nothing is
+// known of what a deleted account has sent or got.
 func (c *check) checkSends() {
 	for _, s := range c.Sends {
+		if c.deleted[s.Sender] != nil || c.deleted[s.Recipient] != nil {
+			continue
+		}
 		seqs := c.places[s.Recipient][s.Content]
 		switch {
 		case s.Outcome == Acknowledged && len(seqs) == 0:
 			c.found(RuleLost, "%.24q to %d, acknowledged at %v, is not in the log", s.Content, s.Recipient, s.Answered)
 		case s.Outcome == Refused && len(seqs) > 0:
 			c.found(RuleRefusedStored, "%.24q to %d, refused at %v, has the seq %d", s.Content, s.Recipient, s.Answered, seqs[0])
-		case s.Outcome == Acknowledged && s.ID != "" && s.ID != fmt.Sprintf("%d-%d", s.Recipient, seqs[0]):
+		case s.Outcome == Acknowledged && s.ID != "" && s.ID != eventID(s.Recipient, seqs[0]):
 			c.found(RuleWrongPlace, "%.24q to %d has the seq %d and was acknowledged as %s", s.Content, s.Recipient, seqs[0], s.ID)
+		}
+		if s.Outcome == Acknowledged && !c.story(s.Sender, s.Recipient).possible(s.At, s.Answered, isOpen) {
+			c.found(RuleThroughBlock, "%.24q of %d to %d, sent at %v", s.Content, s.Sender, s.Recipient, s.At)
 		}
 	}
 }
+
+// isOpen says whether users may write to each other.
+func isOpen(r relation) bool { return !r.blocked() }
 
 // checkDelivered: everything in the log came, whether it was acknowledged or not,
 // and nothing else did.
@@ -238,9 +334,10 @@ func (c *check) checkDelivered(user int) {
 	got := map[string]bool{}
 	for _, r := range c.receipts[user] {
 		got[r.Content] = true
-		if s := c.sent[r.Content][user]; s == nil || s.Sender != r.Sender {
+		s := c.sent[r.Content][user]
+		if isSend(r.Kind, r.Sender, r.Content) && (s == nil || s.Sender != r.Sender) {
 			c.found(RulePhantom, "user %d got %.24q of %d at %v", user, r.Content, r.Sender, r.At)
-		} else if len(c.places[user][r.Content]) == 0 {
+		} else if len(c.places[user][r.Content]) == 0 && c.deleted[r.Sender] == nil {
 			c.found(RuleNotStored, "user %d got %.24q of %d at %v", user, r.Content, r.Sender, r.At)
 		}
 	}

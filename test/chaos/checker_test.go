@@ -39,9 +39,9 @@ func (h *History) deliver(from, to, n int) {
 	})
 	inbox := h.Inboxes[to]
 	inbox.Head++
-	inbox.Stored = append(inbox.Stored, Stored{Seq: inbox.Head, Sender: from, Content: content})
+	inbox.Stored = append(inbox.Stored, Stored{Seq: inbox.Head, Kind: kindMessage, Sender: from, Content: content, At: at})
 	h.Inboxes[to] = inbox
-	got := Receipt{User: to, Socket: 1, Sender: from, Content: content, At: at + 20*time.Millisecond}
+	got := Receipt{User: to, Socket: 1, Kind: kindMessage, Sender: from, Content: content, At: at + 20*time.Millisecond}
 	if h.Versions[to] == 2 {
 		got.Socket, got.Seq = 0, inbox.Head
 	}
@@ -103,9 +103,11 @@ func (h *History) ask(from, to, n int) {
 	h.deliver(from, to, n)
 	content := requestOf(from)
 	h.Sends[len(h.Sends)-1].Content = content
-	h.Receipts[len(h.Receipts)-1].Content = content
+	h.Receipts[len(h.Receipts)-1].Kind, h.Receipts[len(h.Receipts)-1].Content = kindRequest, content
 	stored := h.Inboxes[to].Stored
-	stored[len(stored)-1].Content = content
+	asked := &stored[len(stored)-1]
+	asked.Kind, asked.Content = kindRequest, content
+	h.store(from, Stored{Kind: kindSent, Sender: to, At: asked.At})
 }
 
 // drop takes the last event out of the log.
@@ -154,13 +156,13 @@ func TestEachRuleCanFail(t *testing.T) {
 		"version 1 passes over a message on a socket": {func(h *History) {
 			h.lose(bob, 2)
 			h.reconnect(bob, 10*time.Second)
-			h.Receipts = append(h.Receipts, Receipt{User: bob, Socket: 2, Sender: alice, Content: "m2 to 10000002", At: 11 * time.Second})
+			h.Receipts = append(h.Receipts, Receipt{User: bob, Kind: kindMessage, Socket: 2, Sender: alice, Content: "m2 to 10000002", At: 11 * time.Second})
 		}, []Rule{RuleGap, RuleBehind}},
 		"version 1 passes over a message between sockets": {func(h *History) {
 			h.lose(bob, 3)
 			h.lose(bob, 2)
 			h.reconnect(bob, 2500*time.Millisecond)
-			h.Receipts = append(h.Receipts, Receipt{User: bob, Socket: 2, Sender: alice, Content: "m3 to 10000002", At: 11 * time.Second})
+			h.Receipts = append(h.Receipts, Receipt{User: bob, Kind: kindMessage, Socket: 2, Sender: alice, Content: "m3 to 10000002", At: 11 * time.Second})
 		}, []Rule{RuleLost, RuleGap}},
 		"version 1 gets an old one on the same socket": {func(h *History) { h.again(bob, 2, 1, 4*time.Second) }, []Rule{RuleOrder}},
 		"version 1 gets a confirmed one again": {func(h *History) {
@@ -211,15 +213,15 @@ func TestEachRuleCanFail(t *testing.T) {
 			h.again(bob, 4, 1, 6*time.Second)
 		}, []Rule{RuleOrder}},
 		"stored twice": {func(h *History) {
-			h.store(bob, Stored{Sender: alice, Content: "m3 to 10000002"})
+			h.store(bob, Stored{Kind: kindMessage, Sender: alice, Content: "m3 to 10000002"})
 			h.again(bob, 3, 1, 4*time.Second)
 		}, []Rule{RuleStoredTwice}},
 		"stored for somebody else": {func(h *History) {
-			h.store(bob, Stored{Sender: alice, Content: "m3 to 10000003"})
-			h.Receipts = append(h.Receipts, Receipt{User: bob, Socket: 1, Sender: alice, Content: "m3 to 10000003", At: 4 * time.Second})
+			h.store(bob, Stored{Kind: kindMessage, Sender: alice, Content: "m3 to 10000003"})
+			h.Receipts = append(h.Receipts, Receipt{User: bob, Kind: kindMessage, Socket: 1, Sender: alice, Content: "m3 to 10000003", At: 4 * time.Second})
 		}, []Rule{RulePhantom, RulePhantom}},
 		"received what nobody sent": {func(h *History) {
-			h.Receipts = append(h.Receipts, Receipt{User: bob, Socket: 1, Sender: alice, Content: "boo", At: 4 * time.Second})
+			h.Receipts = append(h.Receipts, Receipt{User: bob, Kind: kindMessage, Socket: 1, Sender: alice, Content: "boo", At: 4 * time.Second})
 		}, []Rule{RulePhantom}},
 		"a head beyond the log": {func(h *History) {
 			inbox := h.Inboxes[bob]
@@ -240,8 +242,8 @@ func TestEachRuleCanFail(t *testing.T) {
 		}, []Rule{RuleOrder, RuleRealTime}},
 		"refused and stored": {func(h *History) {
 			h.refuse(alice, bob)
-			h.store(bob, Stored{Sender: alice, Content: "refused"})
-			h.Receipts = append(h.Receipts, Receipt{User: bob, Socket: 1, Sender: alice, Content: "refused", At: 11 * time.Second})
+			h.store(bob, Stored{Kind: kindMessage, Sender: alice, Content: "refused"})
+			h.Receipts = append(h.Receipts, Receipt{User: bob, Kind: kindMessage, Socket: 1, Sender: alice, Content: "refused", At: 11 * time.Second})
 		}, []Rule{RuleRefusedStored, RuleRefused}},
 		"refused though connected": {func(h *History) { h.refuse(alice, bob) }, []Rule{RuleRefused}},
 		"version 2 refused": {func(h *History) {
@@ -318,8 +320,8 @@ func TestWhatIsAllowedIsNoViolation(t *testing.T) {
 			h.Receipts[len(h.Receipts)-1].Socket = 2
 		},
 		"an event of another kind is passed silently": func(h *History) {
-			h.store(bob, Stored{Sender: alice})
-			h.store(carol, Stored{Sender: alice})
+			h.store(bob, Stored{Kind: kindTombstone, Sender: alice})
+			h.store(carol, Stored{Kind: kindTombstone, Sender: alice})
 			h.deliver(alice, bob, 5)
 			h.deliver(alice, carol, 5)
 		},

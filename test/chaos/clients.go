@@ -15,6 +15,7 @@ import (
 type userC struct {
 	// static
 	rec    *recorder
+	rest   rest
 	config client.Config
 	gate   gate
 	made   chan struct{} // closed when there is an id
@@ -22,18 +23,19 @@ type userC struct {
 	id       int // set before made is closed
 	inFlight atomic.Int64
 	sends    sync.WaitGroup
-	number   int     // of the socket; owned by the client's Run
-	socket   *Socket // nil while not connected; owned by the client's Run
+	newest   sync.Map // int to int64: the seq of the newest message of each user
+	number   int      // of the socket; owned by the client's Run
+	socket   *Socket  // nil while not connected; owned by the client's Run
 
 	mu     sync.Mutex // guards client
 	client *client.Client
 }
 
 func newUserC(name, address string, rec *recorder) (*userC, error) {
-	u := &userC{rec: rec, made: make(chan struct{})}
+	u := &userC{rec: rec, rest: rest(address), made: make(chan struct{})}
 	u.config = client.Config{
 		URLs: []string{"ws://" + address + "/"}, Username: name, Pin: pin,
-		OnEvent: u.onEvent, OnResync: u.onResync, OnStatus: u.onStatus,
+		OnEvent: u.onEvent, OnPassing: u.onPassing, OnResync: u.onResync, OnStatus: u.onStatus,
 	}
 	first := u.config
 	first.Create = true
@@ -102,18 +104,17 @@ func (u *userC) onEvent(ctx context.Context, _ *client.Client, ev client.Event) 
 	case <-ctx.Done():
 		return
 	}
-	got := Receipt{User: u.id, Seq: ev.Seq, Sender: ev.Peer, Content: ev.Content}
-	switch ev.Kind {
-	case client.Message:
-	case client.FriendRequest:
-		got.Content = requestOf(ev.Peer)
-	default:
-		return
-	}
 	if want := fmt.Sprintf("%d-%d", u.id, ev.Seq); ev.ID != want {
 		u.rec.stray(u.id, "event with a wrong id", ev.ID)
 	}
-	u.rec.receipt(nil, got)
+	u.rec.receipt(nil, Receipt{User: u.id, Kind: string(ev.Kind), Seq: ev.Seq, Sender: ev.Peer, Content: ev.Content})
+	if ev.Kind == client.Message {
+		u.newest.Store(ev.Peer, ev.Seq)
+	}
+}
+
+func (u *userC) onPassing(_ context.Context, _ *client.Client, p client.Passing) {
+	u.rec.passing(Passing{User: u.id, Kind: string(p.Kind), Peer: p.Peer, State: string(p.State), ID: p.ID, Content: p.Content})
 }
 
 // onResync should never come: nothing is pruned here, and the log stays the same.
@@ -123,7 +124,7 @@ func (u *userC) onResync(_ context.Context, _ *client.Client, r client.Resync) {
 
 func (u *userC) onStatus(s client.Status) {
 	if u.socket != nil {
-		u.rec.logout(u.socket)
+		u.rec.logout(u.socket, 0)
 		u.socket = nil
 	}
 	if !s.Connected {
@@ -139,19 +140,19 @@ func (u *userC) onStatus(s client.Status) {
 }
 
 func (u *userC) send(ctx context.Context, to int, content string) {
-	u.do(ctx, &Send{Sender: u.id, Recipient: to, Content: content}, func(c *client.Client) (string, error) {
+	u.try(ctx, &Send{Sender: u.id, Recipient: to, Content: content}, func(c *client.Client) (string, error) {
 		res, err := c.Send(ctx, to, content)
 		return res.ID, err
 	})
 }
 
 func (u *userC) ask(ctx context.Context, to int) {
-	u.do(ctx, &Send{Sender: u.id, Recipient: to, Content: requestOf(u.id)}, func(c *client.Client) (string, error) {
+	u.try(ctx, &Send{Sender: u.id, Recipient: to, Content: requestOf(u.id)}, func(c *client.Client) (string, error) {
 		return "", c.RequestFriend(ctx, to)
 	})
 }
 
-func (u *userC) do(ctx context.Context, s *Send, request func(c *client.Client) (id string, err error)) {
+func (u *userC) try(ctx context.Context, s *Send, request func(c *client.Client) (id string, err error)) {
 	if u.inFlight.Load() >= maxPending {
 		return
 	}

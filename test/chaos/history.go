@@ -6,12 +6,13 @@
 //	                   ▼             │
 //	users ──▶ relay of each user ──▶ front door          relay ──▶ social
 //	  │
-//	  └──▶ history: sends, answers, receipts, sockets, faults ──┐
-//	                              the log, read from Postgres ──┴──▶ Check ──▶ violations
+//	  └──▶ history: sends, deeds, answers, receipts, sockets, faults ──┐
+//	                                     the log, read from Postgres ──┴──▶ Check ──▶ violations
 //
 // Users speak version 1 and version 2 on raw sockets, one or two at once, or are
 // Clients of client/. Each comes through a relay of its own, in which its network
-// breaks. That the harness finds what is broken is shown by mutants.
+// breaks. Those of version 2 do all that there is to do, by sockets and REST: some
+// delete their accounts. That the harness finds what is broken is shown by mutants.
 package chaos
 
 import (
@@ -46,13 +47,41 @@ type Send struct {
 	ID                string // of the event, in version 2
 }
 
-// requestOf is the content that stands for a friend request. Nobody asks anybody
-// twice, and no request is answered.
+// The kinds of events that are told apart here.
+const (
+	kindMessage   = "message"
+	kindRequest   = "friend_request"
+	kindAdded     = "friend_added"
+	kindRemoved   = "friend_removed"
+	kindSent      = "request_sent"
+	kindClosed    = "request_closed"
+	kindBlocked   = "blocked"
+	kindUnblocked = "unblocked"
+	kindTombstone = "tombstone"
+)
+
+// requestOf is the content that stands for a friend request of which version 1 is a
+// side. Nobody makes it twice, and no such request is answered.
 func requestOf(user int) string { return fmt.Sprintf("the request of %d", user) }
 
-// Receipt is a message or friend request that came to a user.
+// wording is the content that stands for an event: unlike any other in its log, and
+// empty for what the user does not see.
+func (h *History) wording(user, peer int, kind string, seq int64, content string) string {
+	switch {
+	case kind == kindMessage:
+		return content
+	case kind == kindRequest && (h.Versions[user] == 1 || h.Versions[peer] == 1):
+		return requestOf(peer)
+	case kind == kindTombstone, h.Versions[user] == 1:
+		return ""
+	}
+	return fmt.Sprintf("%s %d, seq %d", kind, peer, seq)
+}
+
+// Receipt is an event that came to a user.
 type Receipt struct {
-	User, Socket int   // the socket is 0 for a Client, which hides them
+	User, Socket int // the socket is 0 for a Client, which hides them
+	Kind         string
 	Seq          int64 // in version 2
 	Sender       int
 	Content      string
@@ -67,8 +96,29 @@ type Socket struct {
 	Asked        Instant // when the login was sent
 	Since        Instant // when it was answered
 	Until        Instant // when the user noticed the end; 0 while it lasts
-	Newest       string  // content that came on it
+	Code         int     // with which the server closed it
+	Newest       string  // message that came on it
 	Hidden       bool    // a Client's, which does not say what came on it
+
+	watching bool         // presence
+	online   map[int]bool // what it was told of friends
+}
+
+// Passing is what came to a socket of version 2 and is in no log.
+type Passing struct {
+	User, Socket int // the socket is 0 for a Client
+	Kind         string
+	Peer         int // or recipient
+	State        string
+	ID, Content  string
+	At           Instant
+}
+
+// View is what a socket was told of the presence of friends, when everybody had been
+// quiet for as long as that may take.
+type View struct {
+	User, Socket  int
+	Online, Truth []int // friends, sorted
 }
 
 // Window is a time in which something was broken, for one user or, where User is 0,
@@ -88,12 +138,14 @@ type Stray struct {
 	At    Instant
 }
 
-// Stored is an event as the log has it. The content is empty if it is neither a
-// message nor a friend request.
+// Stored is an event as the log has it. The content is empty if its user does not see
+// it.
 type Stored struct {
 	Seq     int64
-	Sender  int
+	Kind    string
+	Sender  int // or who else it is about
 	Content string
+	At      Instant // when the transaction that stored it began
 }
 
 // Inbox is a user's log at the end.
@@ -110,6 +162,9 @@ type History struct {
 	Sockets  []*Socket
 	Windows  []*Window
 	Strays   []Stray
+	Deeds    []*Deed
+	Passings []Passing
+	Views    []View
 	Beats    clock
 	Inboxes  map[int]Inbox // by user; read when everything was over
 	End      Instant       // when everything should have come
@@ -123,11 +178,12 @@ type recorder struct {
 	h       History
 	got     map[int]map[string]bool // contents that each user has
 	changed chan struct{}           // closed at the next receipt or answer
+	follows map[int]*following      // what users of version 2 know
 }
 
 func newRecorder() *recorder {
 	return &recorder{
-		began: time.Now(), changed: make(chan struct{}), got: map[int]map[string]bool{},
+		began: time.Now(), changed: make(chan struct{}), got: map[int]map[string]bool{}, follows: map[int]*following{},
 		h: History{Versions: map[int]int{}, Inboxes: map[int]Inbox{}},
 	}
 }
@@ -168,11 +224,12 @@ func (r *recorder) answer(s *Send, o Outcome, id string) {
 // receipt notes what came on a socket, which is nil for a Client.
 func (r *recorder) receipt(s *Socket, got Receipt) {
 	r.record(func(h *History, now Instant) {
-		got.At = now
+		got.At, got.Content = now, h.wording(got.User, got.Sender, got.Kind, got.Seq, got.Content)
 		if s != nil {
-			got.Socket, s.Newest = s.Number, got.Content
+			s.take(&got)
 		}
 		h.Receipts = append(h.Receipts, got)
+		r.follow(got)
 		if r.got[got.User] == nil {
 			r.got[got.User] = map[string]bool{}
 		}
@@ -189,9 +246,21 @@ func (r *recorder) login(s *Socket) {
 	})
 }
 
-func (r *recorder) logout(s *Socket) {
+// take notes what came on the socket.
+func (s *Socket) take(got *Receipt) {
+	got.Socket = s.Number
+	switch got.Kind {
+	case kindMessage:
+		s.Newest = got.Content
+	case kindRemoved: // who becomes a friend again is told of again
+		delete(s.online, got.Sender)
+	}
+}
+
+// logout notes the end of a socket, and the code with which the server closed it.
+func (r *recorder) logout(s *Socket, code int) {
 	r.record(func(_ *History, now Instant) {
-		s.Until = now
+		s.Until, s.Code = now, code
 		r.tell()
 	})
 }
@@ -224,15 +293,19 @@ func (r *recorder) window(kind Kind, target string, user int) (end func()) {
 	return func() { r.record(func(_ *History, now Instant) { w.To = now }) }
 }
 
-// lacking names a user who has not got as many different things as are stored, or a
-// socket that has lasted since before a moment and does not have as the newest what its
-// user should get last. It is empty if there is neither.
-func (r *recorder) lacking(stored map[int]int, before Instant, newest func(user int) string) string {
+// lacking names a user who has not got something that is stored, or a socket that has
+// lasted since before a moment and does not have as the newest message what its user
+// should get last. It is empty if there is neither. What came is taken out of stored.
+func (r *recorder) lacking(stored map[int][]string, before Instant, newest func(user int) string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for user, n := range stored {
-		if got := len(r.got[user]); got < n {
-			return fmt.Sprintf("user %d of version %d, who has %d of %d", user, r.h.Versions[user], got, n)
+	for user, contents := range stored {
+		n := len(contents)
+		for n > 0 && r.got[user][contents[n-1]] {
+			n--
+		}
+		if stored[user] = contents[:n]; n > 0 {
+			return fmt.Sprintf("user %d of version %d, who lacks %.24q", user, r.h.Versions[user], contents[n-1])
 		}
 	}
 	for _, s := range r.h.Sockets {
@@ -241,6 +314,18 @@ func (r *recorder) lacking(stored map[int]int, before Instant, newest func(user 
 		}
 	}
 	return ""
+}
+
+// word puts the contents that stand for events into what was read from the store.
+func (r *recorder) word(inboxes map[int]Inbox) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for user, inbox := range inboxes {
+		for i := range inbox.Stored {
+			m := &inbox.Stored[i]
+			m.Content = r.h.wording(user, m.Sender, m.Kind, m.Seq, m.Content)
+		}
+	}
 }
 
 // change is closed when something more has happened.
@@ -252,6 +337,7 @@ func (r *recorder) change() <-chan struct{} {
 
 // finish gives the history, once nobody writes it any more.
 func (r *recorder) finish(inboxes map[int]Inbox, end Instant) History {
+	r.word(inboxes)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.h.Inboxes, r.h.End = inboxes, end

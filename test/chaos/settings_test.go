@@ -26,6 +26,9 @@ func readSettings(t *testing.T) settings {
 	read(t, "CHAOS_USERS", &s.users, number[int])
 	read(t, "CHAOS_RATE", &s.rate, number[int])
 	read(t, "CHAOS_SEED", &s.seed, number[uint64])
+	if s.users < 16 || s.users%4 != 0 { // the last one is a Client, and some are deleted
+		t.Fatalf("CHAOS_USERS=%d: not a multiple of 4 from 16 on", s.users)
+	}
 	s.long = s.duration > time.Minute
 	return s
 }
@@ -94,7 +97,8 @@ func options(folder string, s settings, social string) local.Options {
 		ListenAddr: "127.0.0.1:0", Gateways: 2, Durable: true, Environ: os.Environ(),
 		Env: map[string][]string{
 			// Cheap pins: what they cost is tested where they are made.
-			"accounts": {"ARGON2_MEMORY_KIB=64", "ARGON2_TIME=1"},
+			// What deleted accounts have left is soon looked for once more.
+			"accounts": {"ARGON2_MEMORY_KIB=64", "ARGON2_TIME=1", "DELETION_GRACE=2s"},
 			// Small queues, so that readers who freeze go on from the store.
 			"gateway": {"SOCIAL_URL=http://" + social, "QUEUE_BYTES=16384"},
 		},

@@ -3,41 +3,20 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"pymessage/internal/bell"
 )
 
-// contentSQL is what stands for an event in a history: see requestOf.
-const contentSQL = `CASE kind WHEN 1 THEN content WHEN 2 THEN 'the request of ' || peer ELSE '' END`
-
-// waiting counts the different messages and friend requests that each inbox holds.
-func waiting(ctx context.Context, url string) (map[int]int, error) {
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close(ctx)
-	rows, err := conn.Query(ctx, `
-		SELECT user_id, count(DISTINCT `+contentSQL+`)
-		FROM social.events
-		WHERE kind IN (1, 2)
-		GROUP BY user_id`)
-	if err != nil {
-		return nil, err
-	}
-	out := map[int]int{}
-	var user, messages int
-	_, err = pgx.ForEachRow(rows, []any{&user, &messages}, func() error {
-		out[user] = messages
-		return nil
-	})
-	return out, err
+// kindNames are the kinds of events by their numbers in the store.
+var kindNames = []string{
+	"", kindMessage, kindRequest, kindAdded, kindRemoved, kindSent, kindClosed, kindBlocked, kindUnblocked, kindTombstone,
 }
 
-// inboxes is the whole log.
-func inboxes(ctx context.Context, url string) (map[int]Inbox, error) {
+// inboxes is the whole log, with its times since began.
+func inboxes(ctx context.Context, url string, began time.Time) (map[int]Inbox, error) {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return nil, err
@@ -57,18 +36,44 @@ func inboxes(ctx context.Context, url string) (map[int]Inbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err = conn.Query(ctx, `SELECT user_id, seq, peer, `+contentSQL+` FROM social.events ORDER BY user_id, seq`)
+	rows, err = conn.Query(ctx, `SELECT user_id, seq, peer, kind, content, sent_at FROM social.events ORDER BY user_id, seq`)
 	if err != nil {
 		return nil, err
 	}
 	var m Stored
-	_, err = pgx.ForEachRow(rows, []any{&user, &m.Seq, &m.Sender, &m.Content}, func() error {
+	var kind int
+	var sentAt time.Time
+	_, err = pgx.ForEachRow(rows, []any{&user, &m.Seq, &m.Sender, &kind, &m.Content, &sentAt}, func() error {
+		m.Kind, m.At = kindNames[kind], sentAt.Sub(began)
 		inbox := out[user]
 		inbox.Stored = append(inbox.Stored, m)
 		out[user] = inbox
 		return nil
 	})
 	return out, err
+}
+
+// departing counts the deleted accounts of which social may still have something.
+func departing(ctx context.Context, url string) (n int, err error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(ctx)
+	err = conn.QueryRow(ctx, `SELECT count(*) FROM accounts.outbox`).Scan(&n)
+	return n, err
+}
+
+// endLeases lets deleted accounts be worked on at once which a pod was working on when it
+// was killed: it would be a minute until another one does.
+func endLeases(ctx context.Context, url string) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, `UPDATE accounts.outbox SET due_at = now() WHERE due_at > now() + interval '5 s'`)
+	return err
 }
 
 // cutSubscribers closes all connections of Redis that subscribe.

@@ -57,8 +57,8 @@ func (r *reading) stream(number int) *stream {
 	return s
 }
 
-// nextAfter is the seq of the next message or friend request in the log; beyond the
-// head if there is none.
+// nextAfter is the seq of the next event in the log that the user sees; beyond the head
+// if there is none.
 func (r *reading) nextAfter(seq int64) int64 {
 	for _, m := range r.Inboxes[r.user].Stored[min(seq, int64(len(r.Inboxes[r.user].Stored))):] {
 		if m.Content != "" && m.Seq > seq {
@@ -75,6 +75,15 @@ func (r *reading) take(s *stream, got Receipt) {
 	}
 	seq := r.place(got, want)
 	switch {
+	case seq == 0 && got.Seq > 0 && r.deleted[got.Sender] != nil && got.Seq < want:
+		// It is erased since then, and may have come or not.
+		if s.begun && got.Seq <= s.last {
+			r.found(RuleOrder, "user %d, socket %d, got seq %d after seq %d at %v", r.user, s.Number, got.Seq, s.last, got.At)
+		}
+		if s.begun {
+			s.last = got.Seq
+		}
+		return
 	case seq == 0: // not in the log: another rule
 		return
 	case r.Versions[r.user] == 1 && !s.begun && seq <= r.reach && got.Content == requestOf(got.Sender):
@@ -146,18 +155,22 @@ func (r *reading) checkWaiting(s *stream, seq int64) {
 		return
 	}
 	for _, m := range r.Inboxes[r.user].Stored {
-		if m.Seq < seq && m.Content == requestOf(m.Sender) && !s.noticed[m.Content] {
+		if m.Seq < seq && m.Content == requestOf(m.Sender) && !s.noticed[m.Content] && r.deleted[m.Sender] == nil {
 			r.found(RuleWaiting, "user %d, socket %d, begins with seq %d, without the request of seq %d", r.user, s.Number, seq, m.Seq)
 		}
 	}
 }
 
 // checkRefusals: version 1 is refused only who is not connected, outside the times
-// in which that could not be known; version 2 is never refused.
+// in which that could not be known; version 2 nobody. Whom one of the two blocks is
+// refused, and whose account is deleted.
 func (c *check) checkRefusals() {
 	for _, s := range c.Sends {
 		switch {
 		case s.Outcome != Refused:
+		case c.mayBeDeleted(s.Recipient, s.Answered), c.deleted[s.Sender] != nil,
+			c.story(s.Sender, s.Recipient).possible(s.At, s.Answered, relation.blocked):
+			c.counts.Blocked++
 		case c.Versions[s.Sender] == 2:
 			c.found(RuleRefused, "%.24q of version 2 to %d at %v", s.Content, s.Recipient, s.Answered)
 		case !c.connected(s.Recipient, s.At, c.Beats.after(s.Answered, noticeTime)):

@@ -44,21 +44,34 @@ type user interface {
 	pending() int
 }
 
+// friendly is a user who also has friends and devices: one of version 2.
+type friendly interface {
+	user
+	// do does something, if the user can just now. It does not wait for the answer;
+	// done of the deed is closed then, and also if nothing was done.
+	do(ctx context.Context, d *Deed)
+}
+
 // person is what users on raw sockets are, of either version.
 type person struct {
 	// static
-	name, url string
-	rec       *recorder
-	gate      gate          // of the first device
-	second    gate          // of the other
-	made      chan struct{} // closed when the account is made
+	name    string
+	address string // host:port
+	version int    // of the protocol
+	rec     *recorder
+	gate    gate          // of the first device
+	second  gate          // of the other
+	made    chan struct{} // closed when the account is made
 
 	id      int // set before made is closed
 	sockets atomic.Int64
+	deleted atomic.Bool    // the account is, or is about to be
+	aside   sync.WaitGroup // what is done by REST
+	asking  atomic.Int64   // how much
 }
 
-func newPerson(name, address string, rec *recorder) *person {
-	return &person{name: name, url: "ws://" + address + "/", rec: rec, made: make(chan struct{})}
+func newPerson(name, address string, rec *recorder, version int) *person {
+	return &person{name: name, address: address, rec: rec, version: version, made: make(chan struct{})}
 }
 
 func (p *person) ready(ctx context.Context) (int, error) {
@@ -87,9 +100,9 @@ func (p *person) isMade() bool {
 }
 
 // make notes the id of a new account.
-func (p *person) make(id, version int) {
+func (p *person) make(id int) {
 	p.id = id
-	p.rec.user(id, version)
+	p.rec.user(id, p.version)
 	close(p.made)
 }
 
@@ -108,8 +121,13 @@ func (p *person) keep(ctx context.Context, first bool, connect func(ctx context.
 		if !ok {
 			return
 		}
-		connect(stay)
+		if !p.deleted.Load() {
+			connect(stay)
+		}
 		end()
+		if p.deleted.Load() {
+			return
+		}
 		if !sleepUntil(ctx, time.Now().Add(rand.N(longestPause))) {
 			return
 		}
@@ -117,9 +135,12 @@ func (p *person) keep(ctx context.Context, first bool, connect func(ctx context.
 }
 
 // dial opens a socket.
-func (p *person) dial(ctx context.Context, subprotocols ...string) (*websocket.Conn, error) {
-	dialer := websocket.Dialer{HandshakeTimeout: dialPatience, Subprotocols: subprotocols}
-	ws, _, err := dialer.DialContext(ctx, p.url, nil)
+func (p *person) dial(ctx context.Context) (*websocket.Conn, error) {
+	dialer := websocket.Dialer{HandshakeTimeout: dialPatience}
+	if p.version == 2 {
+		dialer.Subprotocols = []string{"pymessage.v2"}
+	}
+	ws, _, err := dialer.DialContext(ctx, "ws://"+p.address+"/", nil)
 	return ws, err
 }
 
@@ -131,18 +152,6 @@ func exchange(ws *websocket.Conn, request, answer any) error {
 	}
 	_ = ws.SetReadDeadline(time.Now().Add(dialPatience))
 	return ws.ReadJSON(answer)
-}
-
-// receive hands over frames until the socket ends.
-func receive(ws *websocket.Conn, take func(data []byte)) {
-	for {
-		_ = ws.SetReadDeadline(time.Now().Add(readPatience))
-		_, data, err := ws.ReadMessage()
-		if err != nil {
-			return
-		}
-		take(data)
-	}
 }
 
 // gate is where a device waits while it is to be away. The zero value is open.

@@ -20,9 +20,8 @@ type user1 struct {
 // device1 has one socket at a time.
 type device1 struct {
 	*person
-	first bool
 
-	socket *Socket // owned by run
+	socket *Socket // that it has; owned by run
 
 	mu      sync.Mutex // guards all below, and the order of writes
 	ws      *websocket.Conn
@@ -32,19 +31,13 @@ type device1 struct {
 
 func newUser1(p *person, devices int) *user1 {
 	u := &user1{person: p}
-	for i := range devices {
-		u.devices = append(u.devices, &device1{person: p, first: i == 0})
+	for range devices {
+		u.devices = append(u.devices, &device1{person: p})
 	}
 	return u
 }
 
-func (u *user1) run(ctx context.Context) {
-	var running sync.WaitGroup
-	for _, d := range u.devices {
-		running.Go(func() { u.keep(ctx, d.first, d.connect) })
-	}
-	running.Wait()
-}
+func (u *user1) run(ctx context.Context) { runAll(ctx, u.person, u.devices) }
 
 func (u *user1) send(_ context.Context, to int, content string) {
 	u.devices[0].request(&Send{Sender: u.id, Recipient: to, Content: content},
@@ -63,57 +56,45 @@ func (u *user1) pending() int {
 	return len(d.waiting)
 }
 
-// connect logs in and reads until the socket ends.
-func (d *device1) connect(ctx context.Context) {
-	ws, err := d.dial(ctx)
-	if err != nil {
-		return
-	}
-	defer ws.Close()
-	defer context.AfterFunc(ctx, func() { ws.Close() })()
-	d.socket = &Socket{Asked: d.rec.now(), Number: int(d.sockets.Add(1))}
-	if err := d.login(ws); err != nil {
-		return
-	}
-	d.socket.User = d.id
-	d.rec.login(d.socket)
-	d.open(ws, d.socket.Number)
-	receive(ws, d.take)
-	d.open(nil, 0)
-	d.rec.logout(d.socket)
-}
-
 // login makes the account the first time.
-func (d *device1) login(ws *websocket.Conn) error {
+func (d *device1) login(ws *websocket.Conn) (*Socket, error) {
 	request := "login"
 	if !d.isMade() {
 		request = "create_acc"
 	}
+	d.socket = &Socket{Asked: d.rec.now(), Number: int(d.sockets.Add(1))}
 	var answer struct {
 		Type, Error string
 		ID          int
 	}
 	if err := exchange(ws, map[string]string{"type": request, "username": d.name, "pin": pin}, &answer); err != nil {
-		return err
+		return nil, err
 	}
 	switch {
 	case answer.Type == "error" && answer.Error != "":
-		return errors.New(answer.Error)
+		return nil, errors.New(answer.Error)
 	case answer.Type == "create_acc_resp" && !d.isMade():
-		d.make(answer.ID, 1)
+		d.make(answer.ID)
 	case answer.Type != "resp" || answer.ID != d.id:
 		d.rec.stray(d.id, "after login", fmt.Sprint(answer))
-		return errors.New("not the answer of a login")
+		return nil, errors.New("not the answer of a login")
 	}
-	return nil
+	d.socket.User = d.id
+	return d.socket, nil
 }
 
-// open gives requests a socket, or none. What waits stays without an answer.
-func (d *device1) open(ws *websocket.Conn, number int) {
+func (d *device1) open(ws *websocket.Conn) { d.use(ws, d.socket.Number) }
+
+func (d *device1) shut() { d.use(nil, 0) }
+
+// use gives requests a socket, or none. What waits stays without an answer.
+func (d *device1) use(ws *websocket.Conn, number int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ws, d.number, d.waiting = ws, number, nil
 }
+
+func (d *device1) goodbye(ws *websocket.Conn) { ws.Close() }
 
 // take deals with a frame.
 func (d *device1) take(data []byte) {
@@ -127,9 +108,9 @@ func (d *device1) take(data []byte) {
 	}
 	switch {
 	case f.Type == "message":
-		d.rec.receipt(d.socket, Receipt{User: d.id, Sender: f.Sender, Content: f.Content})
+		d.rec.receipt(d.socket, Receipt{User: d.id, Kind: kindMessage, Sender: f.Sender, Content: f.Content})
 	case f.Type == "friend_request":
-		d.rec.receipt(d.socket, Receipt{User: d.id, Sender: f.User, Content: requestOf(f.User)})
+		d.rec.receipt(d.socket, Receipt{User: d.id, Kind: kindRequest, Sender: f.User})
 	case f.Type == "send_resp" && f.Status == "success":
 		d.answered(Acknowledged, false, data)
 	case f.Type == "request_resp" && f.Status == "sent":

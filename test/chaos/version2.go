@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,6 +29,10 @@ const (
 type user2 struct {
 	*person
 	devices []*device2
+	ends    endings
+
+	mu    sync.Mutex
+	heard map[int]int64 // the seq of the newest message of each user
 }
 
 // session is what a device knows of its token.
@@ -46,6 +49,8 @@ const (
 type device2 struct {
 	*person
 	first bool
+	ends  *endings // of all the user's sessions
+	heard func(sender int, seq int64)
 
 	// owned by run
 	token, epoch string
@@ -55,39 +60,38 @@ type device2 struct {
 
 	mu      sync.Mutex // guards all below, and writes
 	session session
-	leaving bool // the user does, and sends no more
+	since   Instant // when it had begun
+	bearer  string  // as token, for REST
+	leaving bool    // the user does, and sends no more
 	ws      *websocket.Conn
 	waiting []*request // without an answer, in order
 	refs    int
 	got     int64 // as last, for the acknowledgement
 	acked   int64
+	watch   bool // presence is to be watched, and the socket does not yet
+
+	ended  chan struct{} // closed when the socket has; owned by run
+	acking sync.WaitGroup
 }
 
-// request is on its way.
+// request is on its way: a send or a deed.
 type request struct {
 	send  *Send
+	deed  *Deed
 	ref   string
 	frame map[string]any
 	again bool // the store could not take it
 }
 
 func newUser2(p *person, devices int) *user2 {
-	u := &user2{person: p}
+	u := &user2{person: p, heard: map[int]int64{}}
 	for i := range devices {
-		u.devices = append(u.devices, &device2{person: p, first: i == 0})
+		u.devices = append(u.devices, &device2{person: p, first: i == 0, ends: &u.ends, heard: u.hear})
 	}
 	return u
 }
 
-func (u *user2) run(ctx context.Context) {
-	var running sync.WaitGroup
-	for _, d := range u.devices {
-		running.Go(func() {
-			u.keep(ctx, d.first, func(stay context.Context) { d.connect(ctx, stay) })
-		})
-	}
-	running.Wait()
-}
+func (u *user2) run(ctx context.Context) { runAll(ctx, u.person, u.devices) }
 
 func (u *user2) send(_ context.Context, to int, content string) {
 	u.devices[0].request(&Send{Sender: u.id, Recipient: to, Content: content},
@@ -100,49 +104,36 @@ func (u *user2) ask(_ context.Context, to int) {
 }
 
 func (u *user2) pending() int {
-	d := u.devices[0]
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.waiting)
-}
-
-// connect logs in and reads until the socket ends. When the user leaves, the first
-// device logs out; the end of ctx just ends it.
-func (d *device2) connect(ctx, stay context.Context) {
-	ws, err := d.dial(ctx, "pymessage.v2")
-	if err != nil {
-		return
+	if u.deleted.Load() {
+		return 0
 	}
-	defer ws.Close()
-	defer context.AfterFunc(ctx, func() { ws.Close() })()
-	if err := d.login(ws); err != nil {
-		return
+	n := int(u.asking.Load())
+	for _, d := range u.devices {
+		d.mu.Lock()
+		n += len(d.waiting)
+		d.mu.Unlock()
 	}
-	d.rec.login(d.socket)
-	d.open(ws)
-	defer context.AfterFunc(stay, func() { d.goodbye(ctx, ws) })()
-	ended := make(chan struct{})
-	var acking sync.WaitGroup
-	acking.Go(func() { d.keepAcking(ended) })
-	receive(ws, d.take)
-	close(ended)
-	acking.Wait()
-	d.shut()
-	d.rec.logout(d.socket)
+	return n
 }
 
 // frame2 is any frame of version 2.
 type frame2 struct {
 	Type, Status, Error, Code, Content, Token, Epoch string
 
-	Ref          string
-	ID           json.RawMessage // of a user or an event
-	Seq          int64
-	Sender, User int
+	Ref               string
+	ID                json.RawMessage // of a user or an event
+	Seq               int64
+	Sender, Recipient int
+	User              someone
+	State             string
+	RetryAfterMS      int `json:"retry_after_ms"`
 }
 
+// event is the id of an event.
+func (f frame2) event() string { return strings.Trim(string(f.ID), `"`) }
+
 // login resumes if there is a session. One that is over must be refused.
-func (d *device2) login(ws *websocket.Conn) error {
+func (d *device2) login(ws *websocket.Conn) (*Socket, error) {
 	state := d.state()
 	if state == noSession {
 		return d.loginByPin(ws)
@@ -150,54 +141,56 @@ func (d *device2) login(ws *websocket.Conn) error {
 	asked := d.rec.now()
 	var answer frame2
 	err := exchange(ws, map[string]any{"type": "resume", "token": d.token, "since": d.last, "epoch": d.epoch}, &answer)
+	if answer.Type != "resume_resp" {
+		state = d.state() // it may have ended meanwhile
+	}
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case answer.Code == "token_invalid" && state != live:
 		d.setState(noSession)
 		return d.loginByPin(ws)
 	case answer.Code == "token_invalid" || answer.Type == "resume_resp" && state == over:
 		d.rec.stray(d.id, "after resume", fmt.Sprint(answer))
 		d.setState(noSession)
-		return errors.New("not the answer of a resume")
+		return nil, errors.New("not the answer of a resume")
 	case answer.Type != "resume_resp":
-		return errors.New(answer.Error)
+		return nil, errors.New(answer.Error)
 	}
-	d.entered(answer, &Socket{Asked: asked, Resumed: true, After: d.last})
-	return nil
+	return d.entered(answer, &Socket{Asked: asked, Resumed: true, After: d.last}), nil
 }
 
 // loginByPin begins a session, and makes the account the first time.
-func (d *device2) loginByPin(ws *websocket.Conn) error {
+func (d *device2) loginByPin(ws *websocket.Conn) (*Socket, error) {
 	request, made := "login", d.isMade()
 	if !made {
 		request = "create_acc"
 	}
-	asked := d.rec.now()
+	asked, surely := d.rec.now(), d.ends.watch()
 	var answer frame2
 	err := exchange(ws, map[string]string{"type": request, "username": d.name, "pin": pin}, &answer)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	id, _ := strconv.Atoi(string(answer.ID)) // 0 is nobody's
 	switch {
 	case answer.Error != "":
-		return errors.New(answer.Error)
+		return nil, errors.New(answer.Error)
 	case answer.Type == "create_acc_resp" && !made && id != 0:
-		d.make(id, 2)
+		d.make(id)
 	case answer.Type != "resp" || id != d.id:
 		d.rec.stray(d.id, "after login", fmt.Sprint(answer))
-		return errors.New("not the answer of a login")
+		return nil, errors.New("not the answer of a login")
 	}
 	d.token = answer.Token
-	d.setState(live)
-	d.entered(answer, &Socket{Asked: asked, Resumed: !made})
-	return nil
+	d.begin(answer.Token, surely)
+	return d.entered(answer, &Socket{Asked: asked, Resumed: !made}), nil
 }
 
-func (d *device2) entered(answer frame2, s *Socket) {
+func (d *device2) entered(answer frame2, s *Socket) *Socket {
 	s.User, s.Number = d.id, int(d.sockets.Add(1))
 	d.socket, d.epoch, d.synced = s, answer.Epoch, answer.Seq
+	return s
 }
 
 func (d *device2) state() session {
@@ -217,18 +210,28 @@ func (d *device2) setState(s session) {
 func (d *device2) open(ws *websocket.Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.ws, d.leaving, d.got, d.acked = ws, false, 0, 0
-	d.waiting = slices.DeleteFunc(d.waiting, func(r *request) bool { return r.frame["nonce"] == nil })
+	d.ws, d.leaving, d.got, d.acked, d.watch = ws, false, 0, 0, false
 	for _, r := range d.waiting {
 		r.again = false
 		d.write(r.frame)
 	}
+	d.ended = make(chan struct{})
+	d.acking.Go(func() { d.keepAcking(d.ended) })
 }
 
+// shut takes the socket away. What must not be done twice is not asked for again.
 func (d *device2) shut() {
+	close(d.ended)
+	d.acking.Wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ws = nil
+	d.waiting = slices.DeleteFunc(d.waiting, func(r *request) bool {
+		if r.deed != nil {
+			d.rec.abandon(r.deed)
+		}
+		return r.frame["nonce"] == nil
+	})
 }
 
 // write needs d.mu.
@@ -243,8 +246,8 @@ func (d *device2) write(frame any) {
 }
 
 // goodbye ends the session, or only the socket.
-func (d *device2) goodbye(ctx context.Context, ws *websocket.Conn) {
-	if ctx.Err() != nil || !d.first {
+func (d *device2) goodbye(ws *websocket.Conn) {
+	if !d.first {
 		ws.Close()
 		return
 	}
@@ -285,6 +288,32 @@ func (d *device2) ack() {
 			d.write(r.frame)
 		}
 	}
+	if d.watch && !d.leaving {
+		d.watch = false
+		d.put(&request{deed: d.rec.deed(&Deed{User: d.id, Act: ActWatch})})
+	}
+}
+
+// wantWatch has presence be watched, soon.
+func (d *device2) wantWatch() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.watch = true
+}
+
+// put sends a request. It needs d.mu.
+func (d *device2) put(r *request) {
+	d.refs++
+	r.ref = strconv.Itoa(d.refs)
+	if r.deed != nil {
+		r.frame = r.deed.request(r.ref)
+	}
+	r.frame["ref"] = r.ref
+	if r.frame["type"] == "send_msg" {
+		r.frame["nonce"] = r.ref
+	}
+	d.waiting = append(d.waiting, r)
+	d.write(r.frame)
 }
 
 func (d *device2) request(s *Send, frame map[string]any) {
@@ -293,87 +322,5 @@ func (d *device2) request(s *Send, frame map[string]any) {
 	if d.ws == nil || d.leaving || len(d.waiting) >= maxPending {
 		return
 	}
-	d.refs++
-	r := &request{send: d.rec.send(s), ref: strconv.Itoa(d.refs), frame: frame}
-	frame["ref"] = r.ref
-	if frame["type"] == "send_msg" {
-		frame["nonce"] = r.ref
-	}
-	d.waiting = append(d.waiting, r)
-	d.write(frame)
-}
-
-// take deals with a frame.
-func (d *device2) take(data []byte) {
-	var f frame2
-	if err := json.Unmarshal(data, &f); err != nil {
-		d.rec.stray(d.id, "not what version 2 has", string(data))
-		return
-	}
-	switch {
-	case f.Ref == logoutRef && f.Type == "logout_resp":
-		d.setState(over)
-	case f.Ref == logoutRef && f.Code == "unavailable":
-	case f.Ref != "":
-		d.answered(f, data)
-	case f.Type == "synced" && d.synced >= 0 && f.Seq >= d.synced:
-		d.synced = -1
-	case f.Type == "synced", f.Type == "resync", f.Type == "error":
-		d.rec.stray(d.id, f.Type, string(data))
-	case f.Seq > 0 && f.ID != nil:
-		d.event(f, data)
-	}
-}
-
-// event takes an event of the log. What is neither a message nor a friend request
-// only moves the place.
-func (d *device2) event(f frame2, data []byte) {
-	if want := fmt.Sprintf(`"%d-%d"`, d.id, f.Seq); string(f.ID) != want {
-		d.rec.stray(d.id, "event with a wrong id", string(data))
-	}
-	switch f.Type {
-	case "message", "friend_request":
-		got := Receipt{User: d.id, Seq: f.Seq, Sender: cmp.Or(f.Sender, f.User), Content: f.Content}
-		if f.Type == "friend_request" {
-			got.Content = requestOf(f.User)
-		}
-		d.rec.receipt(d.socket, got)
-	}
-	d.last = f.Seq
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.got = f.Seq
-}
-
-// answered ends a request.
-func (d *device2) answered(f frame2, data []byte) {
-	d.mu.Lock()
-	i := slices.IndexFunc(d.waiting, func(r *request) bool { return r.ref == f.Ref })
-	if i < 0 {
-		d.mu.Unlock()
-		d.rec.stray(d.id, "an answer without a request", string(data))
-		return
-	}
-	r := d.waiting[i]
-	isMessage := r.frame["nonce"] != nil
-	if isMessage && (f.Code == "send_failed" || f.Code == "too_many_requests") {
-		r.again = true
-		d.mu.Unlock()
-		return
-	}
-	d.waiting = slices.Delete(d.waiting, i, i+1)
-	d.mu.Unlock()
-	switch {
-	case isMessage && f.Type == "send_resp" && (f.Status == "success" || f.Status == "queued"):
-		d.rec.answer(r.send, Acknowledged, strings.Trim(string(f.ID), `"`))
-	case !isMessage && f.Type == "request_resp" && f.Status == "sent":
-		d.rec.answer(r.send, Acknowledged, "")
-	case f.Code == "not_connected":
-		d.rec.answer(r.send, Refused, "")
-	case !isMessage && (f.Code == "request_failed" || f.Code == "too_many_requests"):
-		d.rec.answer(r.send, Failed, "")
-	default:
-		d.rec.answer(r.send, Failed, "")
-		d.rec.stray(d.id, "error", string(data))
-	}
+	d.put(&request{send: d.rec.send(s), frame: frame})
 }
