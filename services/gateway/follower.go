@@ -232,7 +232,11 @@ func (f *follower) offer(ev bell.Event) (gap bool) {
 			f.told(c)
 		}
 	}
-	if ev.Kind == bell.KindFriendAdded || ev.Kind == bell.KindFriendRemoved {
+	switch ev.Kind {
+	case bell.KindFriendRemoved:
+		f.srv.presence.parted(f.id, ev.Peer)
+		fallthrough
+	case bell.KindFriendAdded:
 		f.srv.presence.changed(f.id)
 	}
 	return gap

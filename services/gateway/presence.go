@@ -74,6 +74,17 @@ func (p *presence) changed(user int) {
 	}
 }
 
+// parted notes that a user and a friend are friends no more. Should they be friends
+// again before that is looked into, the user's sockets are told anew who is online:
+// they have forgotten.
+func (p *presence) parted(user, friend int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w := p.watched[user]; w != nil && w.told[friend] {
+		w.told[friend] = false
+	}
+}
+
 // watchPresence answers who of the friends is online; from then on the socket is told
 // of transitions.
 func (c *conn) watchPresence() {

@@ -134,6 +134,22 @@ func TestWhoWatchesIsToldWhichFriendsComeAndGo(t *testing.T) {
 	}
 }
 
+func TestWhoBecomesAFriendAgainAtOnceIsToldOfAgain(t *testing.T) {
+	t.Parallel()
+	one, two := pair(deployment(t))
+
+	alice, bob := create2(t, one, "alice"), create2(t, two, "bob")
+	befriend2(alice, bob)
+	if got, want := alice.online(), fmt.Sprint([]any{id(bob.id)}); got != want {
+		t.Fatalf("online are %v, want %v", got, want)
+	}
+	for range 3 { // once at least between two looks at who is a friend
+		alice.expectAnswer(alice.about("remove_friend", bob.id), "status", "removed")
+		befriend2(alice, bob)
+		alice.expectPassing(map[string]any{"type": "online", "user": id(bob.id)})
+	}
+}
+
 func TestTheFriendsOfAKilledGatewayAreOfflineInTheEnd(t *testing.T) {
 	t.Parallel()
 	d := ownDeployment(t, local.Options{})
