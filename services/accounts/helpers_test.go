@@ -10,6 +10,7 @@ import (
 	"pymessage/internal/bell"
 	"pymessage/internal/fault"
 	"pymessage/internal/service"
+	"pymessage/internal/stores"
 	"pymessage/internal/testenv"
 	"pymessage/services/accounts/accountsapi"
 )
@@ -71,6 +72,17 @@ func startLogging(t testing.TB, cfg Config, log *slog.Logger) *server {
 	t.Cleanup(s.ringer.Start(t.Context()))
 	s.throttle.timeout = 20 * time.Second // a slow machine is not a slow Redis
 	return s
+}
+
+// startWithRedis opens a server with a Redis of its own, to be broken.
+func startWithRedis(t *testing.T, change func(*Config)) (*server, *stores.Redis, *testenv.LogBook) {
+	t.Helper()
+	cfg := testConfig(t)
+	redis := testenv.RedisServer(t)
+	cfg.RedisURL = service.Secret(redis.URL())
+	change(&cfg)
+	book, log := testenv.NewLogBook()
+	return startLogging(t, migrate(t, cfg), log), redis, book
 }
 
 func newcomer(name, pin string) accountsapi.Credentials {

@@ -209,12 +209,7 @@ func (l rowLock) release(t *testing.T) {
 func TestWithoutRedisSessionsBeginResumeAndEnd(t *testing.T) {
 	t.Parallel()
 
-	cfg := testConfig(t)
-	redis := testenv.RedisServer(t)
-	cfg.RedisURL = service.Secret(redis.URL())
-	cfg.LoginFailuresPerAddress = 1
-	book, log := testenv.NewLogBook()
-	s := startLogging(t, migrate(t, cfg), log)
+	s, redis, book := startWithRedis(t, func(c *Config) { c.LoginFailuresPerAddress = 1 })
 	register(t, s, "bob", "1234")
 	if err := redis.Kill(t.Context()); err != nil {
 		t.Fatal(err)

@@ -12,7 +12,6 @@ import (
 
 	"pymessage/internal/fault"
 	"pymessage/internal/service"
-	"pymessage/internal/testenv"
 	"pymessage/services/accounts/accountsapi"
 )
 
@@ -174,12 +173,7 @@ func TestAnAttemptGivenBackAfterItsWindowLeavesNothing(t *testing.T) {
 func TestWithoutRedisLoginsGoOn(t *testing.T) {
 	t.Parallel()
 
-	cfg := testConfig(t)
-	redis := testenv.RedisServer(t)
-	cfg.RedisURL = service.Secret(redis.URL())
-	cfg.LoginFailuresPerAccount = 2
-	book, log := testenv.NewLogBook()
-	s := startLogging(t, migrate(t, cfg), log)
+	s, redis, book := startWithRedis(t, func(c *Config) { c.LoginFailuresPerAccount = 2 })
 	register(t, s, "bob", "1234")
 	if err := redis.Kill(t.Context()); err != nil {
 		t.Fatal(err)
@@ -212,10 +206,7 @@ func TestWithoutRedisLoginsGoOn(t *testing.T) {
 func TestARedisThatHangsDelaysALoginOnlyShortly(t *testing.T) {
 	t.Parallel()
 
-	cfg := testConfig(t)
-	redis := testenv.RedisServer(t)
-	cfg.RedisURL = service.Secret(redis.URL())
-	s := start(t, migrate(t, cfg))
+	s, redis, _ := startWithRedis(t, func(*Config) {})
 	bob := register(t, s, "bob", "1234")
 	if err := redis.Freeze(); err != nil {
 		t.Fatal(err)
