@@ -265,6 +265,11 @@ func TestWhatUsersMayDoIsNoViolation(t *testing.T) {
 			}
 		},
 		"an account is deleted": func(h *History) { h.erase() },
+		"an account is deleted that had blocked somebody": func(h *History) {
+			h.refuse(carol, dave)
+			h.did(carol, ActRequest, dave, 5*time.Second).Outcome = Refused
+			h.erase()
+		},
 		"an account is deleted that wrote something": func(h *History) {
 			h.deliver(dave, carol, 15)
 			h.Sends[len(h.Sends)-1].ID = eventID(carol, 6)

@@ -51,6 +51,7 @@ func (c *check) checkChange(d *Deed) {
 	}
 	switch {
 	case c.mayBeDeleted(d.Peer, d.Answered):
+	case d.Outcome == Refused && d.Act == ActRequest && c.deleted[d.Peer] != nil: // it may have blocked: its log is gone
 	case d.Outcome == Acknowledged && !s.possible(from, d.Answered, d.isDone):
 		c.found(RuleNotDone, "%s by %d about %d, from %v to %v, amid %v", d.Act, d.User, d.Peer, d.At, d.Answered, kindsOf(s.turns))
 	case d.Outcome == Refused && !s.possible(d.At, d.Answered, d.cannot):

@@ -163,12 +163,13 @@ func (r *reading) checkWaiting(s *stream, seq int64) {
 
 // checkRefusals: version 1 is refused only who is not connected, outside the times
 // in which that could not be known; version 2 nobody. Whom one of the two blocks is
-// refused, and whose account is deleted.
+// refused, and whose account is deleted: it may also have blocked before, which only its
+// own log told.
 func (c *check) checkRefusals() {
 	for _, s := range c.Sends {
 		switch {
 		case s.Outcome != Refused:
-		case c.mayBeDeleted(s.Recipient, s.Answered), c.deleted[s.Sender] != nil,
+		case c.deleted[s.Recipient] != nil, c.deleted[s.Sender] != nil,
 			c.story(s.Sender, s.Recipient).possible(s.At, s.Answered, relation.blocked):
 			c.counts.Blocked++
 		case c.Versions[s.Sender] == 2:
