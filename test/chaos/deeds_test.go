@@ -276,6 +276,11 @@ func TestWhatUsersMayDoIsNoViolation(t *testing.T) {
 			h.Inboxes[carol].Stored[5] = Stored{Seq: 6, Kind: kindTombstone}
 			h.erase()
 		},
+		"a message of a deleted account was under way for long": func(h *History) {
+			h.deliver(dave, carol, 40)
+			h.erase()
+			h.last(carol, ActHistory).Said = []Said{{ID: eventID(carol, 6), Sender: dave, Content: "m40 to 10000003"}}
+		},
 		"a socket goes late amid a fault": func(h *History) {
 			h.fault(KillRedis, 0, 29*time.Second, 31*time.Second)
 			h.erase()

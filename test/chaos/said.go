@@ -28,9 +28,7 @@ func (c *check) checkHistory() {
 			continue
 		}
 		if c.deleted[d.Peer] != nil {
-			if d.Last && len(d.Said) > 0 {
-				c.found(RuleGone, "history of %d still has %d of %d", d.User, len(d.Said), d.Peer)
-			}
+			c.checkForgotten(d)
 			continue
 		}
 		c.counts.Pages++
@@ -44,6 +42,18 @@ func (c *check) checkHistory() {
 	for who, said := range last {
 		c.counts.Remembered += len(said)
 		c.checkWhole(who[0], who[1], said, conversations[pairOf(who[0], who[1])])
+	}
+}
+
+// checkForgotten: nothing is left at the end of a conversation with a deleted account.
+func (c *check) checkForgotten(d *Deed) {
+	for _, said := range d.Said {
+		user, seq, _ := placeOf(said.ID)
+		stored := c.Inboxes[user].Stored
+		late := seq > 0 && int(seq) <= len(stored) && c.cameLate(stored[seq-1])
+		if d.Last && !late {
+			c.found(RuleGone, "history of %d still has %s of %d", d.User, said.ID, d.Peer)
+		}
 	}
 }
 

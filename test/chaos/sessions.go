@@ -63,13 +63,24 @@ const (
 	restart     = 1012
 )
 
+// deletionGrace is when a deleted account is looked after for the last time. It is far
+// shorter here than the longest that a message may be under way.
+const deletionGrace = 2 * time.Second
+
+// cameLate says whether a message of a deleted account may have been stored when that
+// was looked after for the last time.
+func (c *check) cameLate(m Stored) bool {
+	d := c.deleted[m.Sender]
+	return d != nil && m.Kind == kindMessage && m.At > d.At+deletionGrace/2
+}
+
 // checkGone: nothing is left in the logs of others of what a deleted account wrote,
 // but for its place.
 func (c *check) checkGone() {
 	for user, inbox := range c.Inboxes {
 		for _, m := range inbox.Stored {
 			switch {
-			case m.Kind == kindMessage && c.deleted[m.Sender] != nil:
+			case m.Kind == kindMessage && c.deleted[m.Sender] != nil && !c.cameLate(m):
 				c.found(RuleGone, "seq %d of %d still is a message of %d", m.Seq, user, m.Sender)
 			case m.Kind == kindTombstone:
 				c.counts.Tombstones++
@@ -82,7 +93,10 @@ func (c *check) checkGone() {
 		}
 		recipient, seq, ok := placeOf(s.ID)
 		stored := c.Inboxes[recipient].Stored
-		if s.Content != requestOf(s.Sender) && ok && (int(seq) > len(stored) || stored[seq-1].Kind != kindTombstone) {
+		if s.Content == requestOf(s.Sender) || !ok || seq == 0 {
+			continue
+		}
+		if int(seq) > len(stored) || stored[seq-1].Kind != kindTombstone && !c.cameLate(stored[seq-1]) {
 			c.found(RuleGone, "%s, which %d wrote, is no tombstone", s.ID, s.Sender)
 		}
 	}

@@ -98,7 +98,7 @@ func options(folder string, s settings, social string) local.Options {
 		Env: map[string][]string{
 			// Cheap pins: what they cost is tested where they are made.
 			// What deleted accounts have left is soon looked for once more.
-			"accounts": {"ARGON2_MEMORY_KIB=64", "ARGON2_TIME=1", "DELETION_GRACE=2s"},
+			"accounts": {"ARGON2_MEMORY_KIB=64", "ARGON2_TIME=1", "DELETION_GRACE=" + deletionGrace.String()},
 			// Small queues, so that readers who freeze go on from the store.
 			"gateway": {"SOCIAL_URL=http://" + social, "QUEUE_BYTES=16384"},
 		},
