@@ -1,12 +1,15 @@
 package social
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/sync/errgroup"
 
 	"pymessage/services/social/socialapi"
@@ -56,12 +59,43 @@ func BenchmarkSendBatchOfSize(b *testing.B) {
 	}
 }
 
+// BenchmarkSendBatchBesidePruning is the same while a million old messages of the
+// same users are deleted.
+func BenchmarkSendBatchBesidePruning(b *testing.B) {
+	for _, age := range []time.Duration{0, time.Hour} {
+		b.Run(fmt.Sprint("retention=", age), func(b *testing.B) {
+			benchmarkSend(b, policyAnyone, 2, 0, benchMessages, func(w *world, users []int) { w.pruneBeside(b, users, age) })
+		})
+	}
+}
+
+// pruneBeside fills the inboxes with old messages, and begins to delete them.
+func (w *world) pruneBeside(b *testing.B, users []int, age time.Duration) {
+	const each = 1000
+	w.exec(`INSERT INTO events
+		SELECT user_id, seq, 1, user_id, $3, now() - interval '2 hours'
+		FROM generate_series(1, $2) AS seq, unnest($1::integer[]) AS user_id`, users, each, benchContent)
+	w.exec(`UPDATE inboxes SET head = $1`, each)
+	w.exec(`INSERT INTO positions SELECT user_id, head FROM inboxes`)
+	w.exec(`VACUUM ANALYZE events`)
+	w.srv.messageAge = age
+	ctx, stop := context.WithCancel(b.Context())
+	var pruning errgroup.Group
+	pruning.Go(func() error { return w.srv.pruneInboxes(ctx) })
+	b.Cleanup(func() {
+		stop()
+		_ = pruning.Wait() // it was stopped
+		b.ReportMetric(testutil.ToFloat64(w.srv.metrics.eventsPruned)/b.Elapsed().Seconds(), "pruned/s")
+	})
+}
+
 const (
 	benchUsers = 1000
 	benchBatch = 100
 )
 
-func benchmarkSend(b *testing.B, policy string, lanes, blocks int, messages func(users []int, which int) []socialapi.Message) {
+func benchmarkSend(b *testing.B, policy string, lanes, blocks int, messages func(users []int, which int) []socialapi.Message,
+	prepare ...func(w *world, users []int)) {
 	w := newWorld(b, func(c *Config) { c.MessagePolicy = policy })
 	users := w.users(benchUsers)
 	w.befriendNeighbours(users)
@@ -69,6 +103,9 @@ func benchmarkSend(b *testing.B, policy string, lanes, blocks int, messages func
 	w.exec(`INSERT INTO pairs (low, high, low_blocks)
 		SELECT $1 + which % 1000, $1 + 2000 + which, now() FROM generate_series(1, $2) AS which`, minID, blocks)
 	w.exec(`ANALYZE pairs`)
+	for _, f := range prepare {
+		f(w, users)
+	}
 	var batches, stored atomic.Int64
 	var group errgroup.Group
 	b.ResetTimer()
