@@ -83,7 +83,7 @@ func (r report) values() map[string]figure {
 	add("p99", l.P99, "ms")
 	add("p99.9", l.P999, "ms")
 	for _, c := range r.Result.Costs {
-		add("µs of "+c.Name, c.PerMessage, "µs")
+		add("µs of "+c.Name, c.Each, "µs")
 		add("cores of "+c.Name, c.Cores, "")
 	}
 	for _, f := range r.Result.Figures {

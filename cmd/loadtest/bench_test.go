@@ -40,9 +40,9 @@ func TestBenchWritesItsTablesAndNothingElse(t *testing.T) {
 	}
 	f := findings{Date: "2026-01-02", Machine: "2 cores", Runs: 3, Micro: micro, Scenarios: []measured{
 		{Command: "loadtest chat -floor", tells: []string{"acknowledged", "p99", "of the floor", "what it has not"}, Reports: benchReports(t,
-			`{"result": {"messages_per_second": 50182, "latency": {"p99_ms": 90}, "processor": [{"name": "gateway", "us_per_message": 18.5, "cores": 0.9}, {"name": "all servers", "us_per_message": 33}, {"name": "others", "cores": 0.25}]}, "floor": {"messages_per_second": 125455}}`,
-			`{"result": {"messages_per_second": 48031, "latency": {"p99_ms": 111.4}, "processor": [{"name": "gateway", "us_per_message": 19, "cores": 0.9}, {"name": "all servers", "us_per_message": 34}, {"name": "others", "cores": 0.1}]}, "floor": {"messages_per_second": 96062}}`,
-			`{"result": {"messages_per_second": 49588, "latency": {"p99_ms": 112}, "processor": [{"name": "gateway", "us_per_message": 18, "cores": 0.9}, {"name": "all servers", "us_per_message": 32}]}, "floor": {"messages_per_second": 123970}}`)},
+			`{"result": {"messages_per_second": 50182, "latency": {"p99_ms": 90}, "processor": [{"name": "gateway", "us_each": 18.5, "cores": 0.9}, {"name": "all servers", "us_each": 33}, {"name": "others", "cores": 0.25}]}, "floor": {"messages_per_second": 125455}}`,
+			`{"result": {"messages_per_second": 48031, "latency": {"p99_ms": 111.4}, "processor": [{"name": "gateway", "us_each": 19, "cores": 0.9}, {"name": "all servers", "us_each": 34}, {"name": "others", "cores": 0.1}]}, "floor": {"messages_per_second": 96062}}`,
+			`{"result": {"messages_per_second": 49588, "latency": {"p99_ms": 112}, "processor": [{"name": "gateway", "us_each": 18, "cores": 0.9}, {"name": "all servers", "us_each": 32}]}, "floor": {"messages_per_second": 123970}}`)},
 		{Command: "loadtest idle", tells: []string{"memory of a socket at rest"}, Reports: benchReports(t,
 			`{"result": {"processor": [{"name": "gateway", "cores": 0.02}], "figures": [{"name": "memory of a socket at rest", "value": 11.4, "unit": "KiB"}]}}`)},
 	}}

@@ -36,7 +36,7 @@ func idle(ctx context.Context, t *target, o *options, p *progress) (*result, err
 	r.add("logged in", float64(o.users)/took.Seconds(), "sockets/s")
 	for _, c := range costsOf(t, cpu, t.cpu(), took, int64(o.users)) {
 		if c.Name == "gateway" || c.Name == "all servers" || c.Name == "generator" {
-			r.add("a login costs in "+c.Name, c.PerMessage, "µs")
+			r.add("a login costs in "+c.Name, c.Each, "µs")
 		}
 	}
 	if err := r.addSockets(t, before, o.users, "at once"); err != nil {

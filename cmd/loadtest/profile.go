@@ -8,22 +8,23 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// profile takes profiles of the gateways and social for as long as the measuring
-// goes on; the function waits for them.
-func (t *target) profile(ctx context.Context, o *options) func() error {
+// profile takes profiles of the services, all but those named as down, for as long as
+// the measuring goes on, a second at least; the function waits for them.
+func (t *target) profile(ctx context.Context, o *options, down ...string) func() error {
 	var group errgroup.Group
 	if o.profile == "" {
 		return group.Wait
 	}
 	seconds := max(1, int(o.duration/time.Second))
 	for name, ops := range t.ops {
-		if name != "accounts" {
+		if !slices.Contains(down, name) {
 			group.Go(func() error {
 				return errors.Join(
 					fetch(ctx, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", ops, seconds), filepath.Join(o.profile, name+".cpu.pprof")),

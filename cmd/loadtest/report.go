@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,15 +19,16 @@ type result struct {
 	acked, came int64 // in that time
 	latency     latency
 	costs       []cost
+	costOf      string // what the costs are told for; empty: a message
 	figures     []figure
 	verdict     verdict
 }
 
 // cost is the processor time of a group of processes.
 type cost struct {
-	Name       string  `json:"name"`
-	Cores      float64 `json:"cores"`
-	PerMessage float64 `json:"us_per_message"`
+	Name  string  `json:"name"`
+	Cores float64 `json:"cores"`
+	Each  float64 `json:"us_each"` // of the messages or, in a storm, the sockets
 }
 
 // figure is a result with a name.
@@ -52,13 +54,13 @@ func (r *result) addMemory(t *target, what string) {
 }
 
 // costsOf are the costs of the groups between two readings, and what the rest of
-// the machine used meanwhile.
-func costsOf(t *target, before, after spent, took time.Duration, messages int64) []cost {
+// the machine used meanwhile, in all and for each of n messages or the like.
+func costsOf(t *target, before, after spent, took time.Duration, n int64) []cost {
 	var costs []cost
 	add := func(name string, used time.Duration) {
 		c := cost{Name: name, Cores: used.Seconds() / took.Seconds()}
-		if messages > 0 {
-			c.PerMessage = float64(used.Microseconds()) / float64(messages)
+		if n > 0 {
+			c.Each = float64(used.Microseconds()) / float64(n)
 		}
 		costs = append(costs, c)
 	}
@@ -113,13 +115,13 @@ func (r *result) writeCosts(to io.Writer) {
 		return
 	}
 	tw := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "processor\tcores\tµs a message\t")
+	fmt.Fprintf(tw, "processor\tcores\tµs a %s\t\n", cmp.Or(r.costOf, "message"))
 	for _, c := range r.costs {
-		if c.PerMessage == 0 || c.Name == "others" {
+		if c.Each == 0 || c.Name == "others" {
 			fmt.Fprintf(tw, "%s\t%.3f\t\t\n", c.Name, c.Cores)
 			continue
 		}
-		fmt.Fprintf(tw, "%s\t%.3f\t%.1f\t\n", c.Name, c.Cores, c.PerMessage)
+		fmt.Fprintf(tw, "%s\t%.3f\t%.1f\t\n", c.Name, c.Cores, c.Each)
 	}
 	tw.Flush()
 }

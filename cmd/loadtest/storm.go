@@ -48,6 +48,14 @@ func (w *world) say(ctx context.Context, users []*user, n int) {
 // killed says that the process of the gateway is killed, rather than its sockets cut.
 func (w *world) killed() bool { return w.target.local != nil && w.opts.cut != "sockets" }
 
+// down are the services that nothing can be asked of while the gateway is.
+func (w *world) down() []string {
+	if !w.killed() {
+		return nil
+	}
+	return []string{w.target.local.Gateways()[0].Name}
+}
+
 // cutGateway ends all sockets of the first gateway.
 func (w *world) cutGateway(ctx context.Context, p *progress, gone []*user) error {
 	p.say("cutting")
@@ -83,8 +91,9 @@ func (w *world) writeToAbsent(ctx context.Context, gone []*user) {
 // comeBack lets all come back at once.
 func (w *world) comeBack(ctx context.Context, p *progress, gone []*user) (*result, error) {
 	p.say("coming back")
-	r, rec := &result{}, newRecorder(time.Hour)
+	r, rec := &result{costOf: "socket"}, newRecorder(time.Hour)
 	var failed atomic.Int64
+	profiles := w.target.profile(ctx, w.opts, w.down()...)
 	cpu, began, start := w.target.cpu(), time.Now(), clock()
 	if err := w.each(ctx, gone, func(ctx context.Context, u *user) error {
 		n, err := u.comeBack(ctx, w.target.urls[1:])
@@ -98,7 +107,10 @@ func (w *world) comeBack(ctx context.Context, p *progress, gone []*user) (*resul
 	w.await(ctx, gone, "synced", func(u *user) bool { return u.state.Load() == synced })
 	w.drain(ctx)
 	r.duration = time.Since(began)
-	r.costs = costsOf(w.target, cpu, w.target.cpu(), r.duration, 0)
+	r.costs = costsOf(w.target, cpu, w.target.cpu(), r.duration, int64(len(gone)))
+	if err := profiles(); err != nil {
+		w.note(err.Error())
+	}
 	n := float64(len(gone))
 	r.add("sockets", n, "")
 	r.add("all are back after", back.Seconds(), "s")
