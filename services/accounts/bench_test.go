@@ -39,8 +39,8 @@ func BenchmarkResume(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if session, err := s.store.byToken(b.Context(), token.hash); err != nil || session.ID != user.ID {
-			b.Fatal(session, err)
+		if found, err := s.store.byTokens(b.Context(), [][]byte{token.hash[:]}); err != nil || found[token.hash].ID != user.ID {
+			b.Fatal(found, err)
 		}
 	}
 }

@@ -16,6 +16,7 @@ func (s *server) internalHandler(secret string, measure middleware) http.Handler
 	r.Post(accountsapi.PathCreate, httpjson.Endpoint(s.log, s.postCreate))
 	r.Post(accountsapi.PathLookup, httpjson.Endpoint(s.log, s.postLookup))
 	r.Post(accountsapi.PathResume, httpjson.Endpoint(s.log, s.postResume))
+	r.Post(accountsapi.PathResumeMany, httpjson.ManyEndpoint(s.log, accountsapi.MaxResumes, s.resumeMany))
 	r.Post(accountsapi.PathEnd, httpjson.Endpoint(s.log, s.postEnd))
 	r.Post(accountsapi.PathEnded, httpjson.Endpoint(s.log, s.postEnded))
 	return r

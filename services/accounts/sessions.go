@@ -8,7 +8,6 @@ import (
 	"github.com/google/uuid"
 
 	"pymessage/internal/fault"
-	"pymessage/internal/service"
 	"pymessage/services/accounts/accountsapi"
 )
 
@@ -35,26 +34,6 @@ func (s *server) hasBegun(user accountsapi.User, t token, b begun) accountsapi.S
 		s.ringer.RingSessionEnd(user.ID, id)
 	}
 	return accountsapi.Session{User: user, Session: b.id, Token: t.text, ExpiresAt: b.expiresAt.UnixMilli()}
-}
-
-// resume finds the session of a token. Faults: Unauthorized, TooMany, Unavailable.
-func (s *server) resume(ctx context.Context, in accountsapi.Token) (session accountsapi.Session, err error) {
-	defer func() { s.metrics.resumes.WithLabelValues(service.Outcome(err)).Inc() }()
-	hash, ok := hashToken(in.Token)
-	if !ok {
-		return accountsapi.Session{}, errOver // which costs nothing, and so is not counted
-	}
-	if err := s.throttle.resume(ctx, in.Address); err != nil {
-		return accountsapi.Session{}, err
-	}
-	session, err = s.store.byToken(ctx, hash)
-	if err != nil || session.Session != "" {
-		return session, err
-	}
-	if err := s.throttle.resumeFailed(ctx, in.Address); err != nil {
-		return accountsapi.Session{}, err
-	}
-	return accountsapi.Session{}, errOver
 }
 
 // end revokes a session. It rings also for one that is gone already: whoever asks

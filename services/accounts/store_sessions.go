@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -77,22 +76,30 @@ func (s *store) makeRoom(ctx context.Context, tx pgx.Tx, user int, begun string)
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// byToken finds the session of a token, unless it is over: then it is zero.
-func (s *store) byToken(ctx context.Context, hash tokenHash) (session accountsapi.Session, err error) {
+// byTokens finds the sessions of tokens; those that are over are left out.
+func (s *store) byTokens(ctx context.Context, hashes [][]byte) (map[tokenHash]accountsapi.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	var expires time.Time
-	err = s.pool.QueryRow(ctx, `
-		SELECT users.id, users.username, sessions.id::text, sessions.expires_at
+	rows, err := s.pool.Query(ctx, `
+		SELECT sessions.token_hash, users.id, users.username, sessions.id::text, sessions.expires_at
 		FROM sessions
 		JOIN users ON users.id = sessions.user_id
-		WHERE sessions.token_hash = $1 AND sessions.expires_at > now()`, hash[:]).
-		Scan(&session.ID, &session.Username, &session.Session, &expires)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return accountsapi.Session{}, nil
+		WHERE sessions.token_hash = ANY($1::bytea[]) AND sessions.expires_at > now()`, hashes)
+	if err != nil {
+		return nil, postgres.Classify(err, "finding sessions")
 	}
-	session.ExpiresAt = expires.UnixMilli()
-	return session, postgres.Classify(err, "finding a session")
+	found := make(map[tokenHash]accountsapi.Session, len(hashes))
+	var (
+		hash    []byte
+		session accountsapi.Session
+		expires time.Time
+	)
+	_, err = pgx.ForEachRow(rows, []any{&hash, &session.ID, &session.Username, &session.Session, &expires}, func() error {
+		session.ExpiresAt = expires.UnixMilli()
+		found[tokenHash(hash)] = session
+		return nil
+	})
+	return found, postgres.Classify(err, "finding sessions")
 }
 
 // end deletes a session of an account and says whether it was there.

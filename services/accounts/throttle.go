@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,25 +31,34 @@ const (
 	ipv6Site = 64
 )
 
-// findFull answers which counter is full, from 1.
-const findFull = `
-for i, key in ipairs(KEYS) do
-	if tonumber(redis.call('GET', key) or '0') >= tonumber(ARGV[i + 1]) then return i end
-end`
-
-// look says whether a counter is full, and counts nothing. It answers as take does.
-var look = redis.NewScript(findFull + `
-return 0`)
-
-// take counts an attempt in every counter, or in none when one of them is full:
-// what is refused because of its address must not fill everybody's counter. The
-// window begins with the first attempt. It answers which counter is full, from 1,
-// or 0.
-var take = redis.NewScript(findFull + `
-for _, key in ipairs(KEYS) do
-	if redis.call('INCR', key) == 1 then redis.call('PEXPIRE', key, ARGV[1]) end
+// Scripts look at groups of counters, each group for one attempt. Their arguments are
+// the window and the limits of the counters of a group. They answer for each group
+// which of its counters is full, from 1, or 0.
+const (
+	eachGroup = `
+local n, answers = #ARGV - 1, {}
+for first = 0, #KEYS - 1, n do
+	local full = 0
+	for i = n, 1, -1 do
+		if tonumber(redis.call('GET', KEYS[first + i]) or '0') >= tonumber(ARGV[i + 1]) then full = i end
+	end
+	answers[#answers + 1] = full`
+	endGroups = `
 end
-return 0`)
+return answers`
+)
+
+// look says which counters are full, and counts nothing.
+var look = redis.NewScript(eachGroup + endGroups)
+
+// take counts an attempt in every counter of a group, or in none when one of them is
+// full: what is refused because of its address must not fill everybody's counter. The
+// window begins with the first attempt.
+var take = redis.NewScript(eachGroup + `
+	for i = 1, full == 0 and n or 0 do
+		local key = KEYS[first + i]
+		if redis.call('INCR', key) == 1 then redis.call('PEXPIRE', key, ARGV[1]) end
+	end` + endGroups)
 
 // giveBack takes an attempt out again, unless its window is over.
 var giveBack = redis.NewScript(`
@@ -116,19 +126,39 @@ func (t *throttle) create(ctx context.Context, address string) (attempt, error) 
 	return t.attempt(ctx, take, counter{t.prefix + "create:address:" + site(address), t.cfg.CreationsPerAddress})
 }
 
-// resume returns the fault TooMany when too many resumes have failed. Those under
-// way do not count: when a gateway dies, all who were on it resume at once. A limit
-// that guesses at once overrun will do, since nobody guesses a token: it is there to
-// bound the work of those who try.
-func (t *throttle) resume(ctx context.Context, address string) error {
-	_, err := t.attempt(ctx, look, t.resumeCounters(address)...)
-	return err
+// resumes says for each address whether too many resumes have failed: the fault TooMany.
+// Those under way do not count: when a gateway dies, all who were on it resume at once.
+// A limit that guesses at once overrun will do, since nobody guesses a token: it is there
+// to bound the work of those who try. Fault of all: Unavailable.
+func (t *throttle) resumes(ctx context.Context, addresses []string) ([]error, error) {
+	sites := map[string]int{} // place in groups: one look at each will do
+	var groups [][]counter
+	for _, address := range addresses {
+		if _, ok := sites[site(address)]; !ok {
+			sites[site(address)] = len(groups)
+			groups = append(groups, t.resumeCounters(address))
+		}
+	}
+	refused, _, err := t.ask(ctx, look, groups...)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]error, len(addresses))
+	for i, address := range addresses {
+		out[i] = refused[sites[site(address)]]
+	}
+	return out, nil
 }
 
-// resumeFailed counts a resume that has failed, or returns the fault TooMany.
-func (t *throttle) resumeFailed(ctx context.Context, address string) error {
-	_, err := t.attempt(ctx, take, t.resumeCounters(address)...)
-	return err
+// resumesFailed counts resumes that have failed, one for each address, and says which
+// were too many: the fault TooMany. Fault of all: Unavailable.
+func (t *throttle) resumesFailed(ctx context.Context, addresses []string) ([]error, error) {
+	groups := make([][]counter, len(addresses))
+	for i, address := range addresses {
+		groups[i] = t.resumeCounters(address)
+	}
+	refused, _, err := t.ask(ctx, take, groups...)
+	return refused, err
 }
 
 // resumeCounters are apart from those of logins: when many sessions are over at
@@ -142,25 +172,49 @@ func (t *throttle) resumeCounters(address string) []counter {
 
 // attempt asks script whether the counters let an attempt through.
 func (t *throttle) attempt(ctx context.Context, script *redis.Script, counters ...counter) (attempt, error) {
-	keys := make([]string, len(counters))
+	refused, counted, err := t.ask(ctx, script, counters)
+	if err != nil {
+		return attempt{}, err
+	}
+	if refused[0] != nil || !counted {
+		return attempt{}, refused[0]
+	}
+	return attempt{t, keysOf(counters)}, nil
+}
+
+// ask asks script about the attempts of groups of counters, which have the same limits
+// in each. refused has for each the fault TooMany, or nil. Without Redis nothing is
+// counted.
+func (t *throttle) ask(ctx context.Context, script *redis.Script, groups ...[]counter) (refused []error, counted bool, err error) {
 	args := []any{t.cfg.LoginWindow.Milliseconds()}
-	for i, c := range counters {
-		keys[i] = c.key
+	for _, c := range groups[0] {
 		args = append(args, c.limit)
 	}
 	asking, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	full, err := script.Run(asking, t.rdb, keys, args...).Int()
+	full, err := script.Run(asking, t.rdb, keysOf(slices.Concat(groups...)), args...).Int64Slice()
+	refused = make([]error, len(groups))
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return attempt{}, fault.Wrap(fault.Unavailable, ctx.Err(), "given up")
+		return nil, false, fault.Wrap(fault.Unavailable, ctx.Err(), "given up")
 	case err != nil:
 		t.failed(err)
-		return attempt{}, nil
-	case full > 0:
-		return attempt{}, fault.New(fault.TooMany, "too many attempts, try again later")
+		return refused, false, nil
 	}
-	return attempt{t, keys}, nil
+	for i, counter := range full {
+		if counter > 0 {
+			refused[i] = fault.New(fault.TooMany, "too many attempts, try again later")
+		}
+	}
+	return refused, true, nil
+}
+
+func keysOf(counters []counter) []string {
+	keys := make([]string, len(counters))
+	for i, c := range counters {
+		keys[i] = c.key
+	}
+	return keys
 }
 
 // forgive takes back an attempt that was not a failure, also when who made it is

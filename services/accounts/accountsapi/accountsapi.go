@@ -17,12 +17,15 @@ const (
 	PathResume = "/internal/v1/sessions/resume"
 	PathEnd    = "/internal/v1/sessions/end"
 	PathEnded  = "/internal/v1/sessions/ended"
+
+	PathResumeMany = "/internal/v1/sessions/resume-many" // as httpjson.ManyEndpoint has them
 )
 
 // Limits of the interface.
 const (
 	MaxLookup   = 1000  // users in one LookupRequest
 	MaxSessions = 10000 // sessions, and users, in one EndedRequest
+	MaxResumes  = 1000  // tokens in one request to PathResumeMany
 )
 
 // Credentials are what a person proves to be somebody with.
@@ -120,6 +123,12 @@ func (c *Client) Resume(ctx context.Context, t Token) (Session, error) {
 	var s Session
 	err := c.http.Post(ctx, PathResume, t, &s)
 	return s, err
+}
+
+// ResumeMany finds the sessions of at most MaxResumes tokens. The answers are those of
+// Resume, each by itself.
+func (c *Client) ResumeMany(ctx context.Context, tokens []Token) ([]httpjson.Each[Session], error) {
+	return httpjson.PostMany(ctx, c.http, PathResumeMany, tokens, c.Resume)
 }
 
 // End revokes a session. Accounts rings for it, so that its sockets end on every
