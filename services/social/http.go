@@ -17,6 +17,8 @@ func (s *server) internalHandler(secret string, measure middleware) http.Handler
 	r.Post(socialapi.PathSend, httpjson.Endpoint(s.log, s.postSend))
 	r.Post(socialapi.PathOpen, httpjson.Endpoint(s.log, s.postOpen))
 	r.Post(socialapi.PathRead, httpjson.Endpoint(s.log, s.postRead))
+	r.Post(socialapi.PathOpenMany, httpjson.ManyEndpoint(s.log, socialapi.MaxOpens, s.openMany))
+	r.Post(socialapi.PathReadMany, httpjson.ManyEndpoint(s.log, socialapi.MaxReads, s.readMany))
 	r.Post(socialapi.PathHeads, httpjson.Endpoint(s.log, s.postHeads))
 	r.Post(socialapi.PathPositions, httpjson.Endpoint(s.log, s.postPositions))
 	r.Post(socialapi.PathFriends, httpjson.Endpoint(s.log, s.postFriends))
@@ -57,13 +59,8 @@ func (s *server) postOpen(r *http.Request, in socialapi.UserRequest) (out social
 }
 
 func (s *server) postRead(r *http.Request, in socialapi.ReadRequest) (out socialapi.Page, err error) {
-	switch {
-	case !isID(in.User):
-		return out, checkUser(in.User)
-	case in.After < 0:
-		return out, fault.New(fault.Invalid, "after must not be negative")
-	case in.Limit < 1 || in.Limit > socialapi.MaxPage:
-		return out, fault.New(fault.Invalid, "limit must be from 1 to %d", socialapi.MaxPage)
+	if err := checkRead(in); err != nil {
+		return out, err
 	}
 	return s.store.read(r.Context(), in)
 }

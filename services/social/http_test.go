@@ -116,6 +116,14 @@ func TestWithoutItsStoreTheServiceIsUnavailable(t *testing.T) {
 			_, err := w.client.Read(t.Context(), socialapi.ReadRequest{User: u[0], Limit: 1})
 			return err
 		},
+		"open many": func() error {
+			_, err := w.client.OpenMany(t.Context(), []socialapi.UserRequest{{User: u[0]}, {User: u[1]}})
+			return err
+		},
+		"read many": func() error {
+			_, err := w.client.ReadMany(t.Context(), []socialapi.ReadRequest{{User: u[0], Limit: 1}, {User: u[1], Limit: 1}})
+			return err
+		},
 		"heads":    func() error { _, err := w.client.Heads(t.Context(), u); return err },
 		"friends":  func() error { _, err := w.client.Friends(t.Context(), u[0]); return err },
 		"requests": func() error { _, err := w.client.Requests(t.Context(), u[0]); return err },

@@ -3,12 +3,10 @@ package social
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"pymessage/internal/bell"
 	"pymessage/internal/postgres"
 	"pymessage/services/social/socialapi"
 )
@@ -43,30 +41,19 @@ func (s *store) newEpoch(ctx context.Context) (epoch string, err error) {
 
 // open tells where a user's inbox stands. A user who is not known yet has an
 // empty one.
-func (s *store) open(ctx context.Context, user int) (out socialapi.Opening, err error) {
-	err = s.do(ctx, "open", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, `
-			SELECT (SELECT epoch FROM log), greatest(i.head, 0), coalesce(i.oldest, 1), coalesce(p.seq, 0), ARRAY(
-				SELECT CASE low WHEN u.user_id THEN high ELSE low END
-				FROM pairs
-				WHERE (low = u.user_id AND state = $3 OR high = u.user_id AND state = $2)
-					AND request_seq <= p.seq
-				ORDER BY request_seq)
-			FROM (VALUES ($1::integer)) AS u (user_id)
-			LEFT JOIN inboxes i USING (user_id)
-			LEFT JOIN positions p USING (user_id)`, user, stateLowAsked, stateHighAsked).
-			Scan(&out.Epoch, &out.Head, &out.Oldest, &out.Position, &out.Waiting)
-	})
-	return out, err
+func (s *store) open(ctx context.Context, user int) (socialapi.Opening, error) {
+	openings, err := s.openMany(ctx, []int{user})
+	return openings[0], err
 }
 
 // read gives the events of an inbox after a seq. One statement sees one state of
 // the inbox, hence the head and the events in one. As there are no gaps, the page
 // has an end beforehand: a page of a huge inbox costs no more than another.
-func (s *store) read(ctx context.Context, r socialapi.ReadRequest) (page socialapi.Page, err error) {
-	err = s.do(ctx, "read", func(ctx context.Context) error {
+func (s *store) read(ctx context.Context, r socialapi.ReadRequest) (socialapi.Page, error) {
+	pages := make([]socialapi.Page, 1)
+	err := s.do(ctx, "read", func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, `
-			SELECT (SELECT epoch FROM log), greatest(i.head, 0), coalesce(i.oldest, 1),
+			SELECT 1, (SELECT epoch FROM log), greatest(i.head, 0), coalesce(i.oldest, 1),
 				coalesce(e.seq, 0), coalesce(e.kind, 0), coalesce(e.peer, 0), coalesce(e.content, ''),
 				coalesce(e.sent_at, 'epoch')
 			FROM (VALUES ($1::integer)) AS u (user_id)
@@ -78,30 +65,9 @@ func (s *store) read(ctx context.Context, r socialapi.ReadRequest) (page sociala
 		if err != nil {
 			return err
 		}
-		page, err = scanPage(rows)
-		return err
+		return scanPages(rows, pages)
 	})
-	return page, err
-}
-
-// scanPage takes the one row without an event for an empty page.
-func scanPage(rows pgx.Rows) (socialapi.Page, error) {
-	page := socialapi.Page{Events: []bell.Event{}}
-	var (
-		e      bell.Event
-		kind   int16
-		sentAt time.Time
-	)
-	_, err := pgx.ForEachRow(rows, []any{
-		&page.Epoch, &page.Head, &page.Oldest, &e.Seq, &kind, &e.Peer, &e.Content, &sentAt,
-	}, func() error {
-		if e.Seq > 0 {
-			e.Kind, e.SentAt = kinds[kind], sentAt.UnixMilli()
-			page.Events = append(page.Events, e)
-		}
-		return nil
-	})
-	return page, err
+	return pages[0], err
 }
 
 // heads gives the newest seqs of those users that have an inbox.

@@ -44,6 +44,21 @@ func (c *Client) Read(ctx context.Context, r ReadRequest) (Page, error) {
 	return post[Page](ctx, c, PathRead, r)
 }
 
+// OpenMany tells where the inboxes of at most MaxOpens users stand. The answers are those
+// of Open, each by itself.
+func (c *Client) OpenMany(ctx context.Context, users []UserRequest) ([]httpjson.Each[Opening], error) {
+	return httpjson.PostMany(ctx, c.http, PathOpenMany, users, func(ctx context.Context, r UserRequest) (Opening, error) {
+		return c.Open(ctx, r.User)
+	})
+}
+
+// ReadMany gives short pages of at most MaxReads inboxes: of up to MaxShort events, and
+// not many more than ShortBytes, so that nobody waits long for the page of another. The
+// answers are those of Read, each by itself.
+func (c *Client) ReadMany(ctx context.Context, reads []ReadRequest) ([]httpjson.Each[Page], error) {
+	return httpjson.PostMany(ctx, c.http, PathReadMany, reads, c.Read)
+}
+
 // Heads gives the newest seqs of many inboxes.
 func (c *Client) Heads(ctx context.Context, users []int) (Heads, error) {
 	return post[Heads](ctx, c, PathHeads, HeadsRequest{users})

@@ -26,6 +26,9 @@ const (
 	PathHistory   = "/internal/v1/history/page"
 	PathMarkRead  = "/internal/v1/history/mark-read"
 	PathDelete    = "/internal/v1/users/delete"
+
+	PathOpenMany = "/internal/v1/inbox/open-many" // as httpjson.ManyEndpoint has them
+	PathReadMany = "/internal/v1/inbox/read-many"
 )
 
 // Limits of the interface.
@@ -38,6 +41,10 @@ const (
 	MaxNonce    = 64    // bytes
 	MaxHistory  = 200   // messages in one History
 	MaxFriends  = 1000  // users in one FriendsOfRequest
+	MaxOpens    = 1000  // users in one request to PathOpenMany
+	MaxReads    = 100   // pages in one answer of PathReadMany
+	MaxShort    = 32    // events in one of them
+	ShortBytes  = 16384 // of content: the event that goes beyond it is the last of such a page
 )
 
 // Batch is what a lane of a gateway sends at once. A lane numbers its batches 1,
