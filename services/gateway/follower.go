@@ -375,7 +375,7 @@ func (f *follower) readLoop() {
 func (f *follower) readPage(after int64) error {
 	ctx, cancel := context.WithTimeout(f.srv.connCtx, requestTimeout)
 	defer cancel()
-	page, err := f.srv.social.Read(ctx, socialapi.ReadRequest{User: f.id, After: after, Limit: f.pageSize()})
+	page, err := f.srv.asks.page(ctx, f.nextPage(after))
 	if err != nil {
 		return err
 	}
@@ -429,8 +429,10 @@ func (f *follower) fitPages() {
 	}
 }
 
-func (f *follower) pageSize() int {
+// nextPage asks for what is known to follow after, but for at most a page.
+func (f *follower) nextPage(after int64) socialapi.ReadRequest {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return pageSize >> f.halved
+	size := int(max(1, min(f.head-after, pageSize>>f.halved)))
+	return socialapi.ReadRequest{User: f.id, After: after, Limit: size}
 }

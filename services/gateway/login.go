@@ -27,7 +27,7 @@ func (c *conn) login(req wire.Request) {
 func (c *conn) resume(req wire.Request) {
 	ctx, cancel := c.limit(loginTimeout)
 	defer cancel()
-	session, err := c.srv.accounts.Resume(ctx, accountsapi.Token{Token: req.Token, Address: c.address})
+	session, err := c.srv.asks.resume.ask(ctx, accountsapi.Token{Token: req.Token, Address: c.address})
 	c.srv.metrics.resumes.WithLabelValues(outcome(err)).Inc()
 	if err != nil {
 		c.fail(loginError(err, wire.ErrSessionOver))
@@ -186,7 +186,7 @@ func (c *conn) open(h held) {
 func (c *conn) askOpening() (socialapi.Opening, error) {
 	ctx, cancel := c.limit(requestTimeout)
 	defer cancel()
-	return c.srv.social.Open(ctx, c.user.id)
+	return c.srv.asks.open.ask(ctx, socialapi.UserRequest{User: c.user.id})
 }
 
 // ack takes the word of the client for what it has. It is answered only if it asks

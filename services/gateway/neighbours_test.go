@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -41,6 +42,8 @@ type neighbours struct {
 	moved     chan struct{}           // closed when positions have moved
 	faults    map[string]func() error // by path: before the request is carried out
 	drops     map[string]int          // by path: how many answers to drop after carrying out
+	earlier   bool                    // they are of a version that is asked one by one
+	together  map[string]int          // by path: what was asked for together with others
 }
 
 type kept struct {
@@ -53,18 +56,21 @@ func newNeighbours(t testing.TB) *neighbours {
 		epoch: "epoch", tokens: map[string]int{}, nonces: map[string]socialapi.Result{},
 		names: map[string]int{}, left: map[int]bool{}, inboxes: map[int][]bell.Event{}, oldest: map[int]int64{},
 		positions: map[int]int64{}, waiting: map[int][]int{}, lanes: map[string]kept{},
-		faults: map[string]func() error{}, drops: map[string]int{}, moved: make(chan struct{}),
+		faults: map[string]func() error{}, drops: map[string]int{}, moved: make(chan struct{}), together: map[string]int{},
 	}
 	mux := http.NewServeMux()
 	handle(mux, n, accountsapi.PathLogin, n.login)
 	handle(mux, n, accountsapi.PathCreate, n.create)
 	handle(mux, n, accountsapi.PathLookup, n.lookup)
 	handle(mux, n, accountsapi.PathResume, n.resume)
+	handleMany(mux, n, accountsapi.PathResumeMany, accountsapi.PathResume, n.resume)
 	handle(mux, n, accountsapi.PathEnd, n.end)
 	handle(mux, n, accountsapi.PathEnded, n.ended)
 	handle(mux, n, socialapi.PathSend, n.send)
 	handle(mux, n, socialapi.PathOpen, n.open)
+	handleMany(mux, n, socialapi.PathOpenMany, socialapi.PathOpen, n.open)
 	handle(mux, n, socialapi.PathRead, n.read)
+	handleMany(mux, n, socialapi.PathReadMany, socialapi.PathRead, n.read)
 	handle(mux, n, socialapi.PathHeads, n.heads)
 	handle(mux, n, socialapi.PathPositions, n.setPositions)
 	handle(mux, n, socialapi.PathFriends, func(socialapi.UserRequest) (socialapi.Friends, error) {
@@ -79,24 +85,73 @@ func newNeighbours(t testing.TB) *neighbours {
 // handle serves one path, with the faults and drops that a test asked for.
 func handle[In, Out any](mux *http.ServeMux, n *neighbours, path string, f func(In) (Out, error)) {
 	mux.Handle(path, httpjson.Endpoint(slog.New(slog.DiscardHandler), func(_ *http.Request, in In) (Out, error) {
-		var none Out
-		n.mu.Lock()
-		before := n.faults[path]
-		n.mu.Unlock()
-		if before != nil {
-			if err := before(); err != nil {
-				return none, err
-			}
-		}
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		out, err := f(in)
-		if n.drops[path] > 0 {
-			n.drops[path]--
-			panic(http.ErrAbortHandler)
-		}
-		return out, err
+		return carryOut(n, path, in, f)
 	}))
+}
+
+func carryOut[In, Out any](n *neighbours, path string, in In, f func(In) (Out, error)) (out Out, err error) {
+	n.mu.Lock()
+	before := n.faults[path]
+	n.mu.Unlock()
+	if before != nil {
+		if err := before(); err != nil {
+			return out, err
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out, err = f(in)
+	if n.drops[path] > 0 {
+		n.drops[path]--
+		panic(http.ErrAbortHandler)
+	}
+	return out, err
+}
+
+// handleMany serves at a path many of what is served at one, with the same faults and
+// drops.
+func handleMany[In, Out any](mux *http.ServeMux, n *neighbours, path, one string, f func(In) (Out, error)) {
+	many := httpjson.ManyEndpoint(slog.New(slog.DiscardHandler), 1000, func(_ context.Context, in []In) (out []httpjson.Each[Out], err error) {
+		n.noteTogether(one, len(in))
+		for _, each := range in {
+			out = append(out, httpjson.Answered(carryOut(n, one, each, f)))
+		}
+		return out, nil
+	})
+	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		if n.isEarlier() {
+			http.NotFound(w, r)
+			return
+		}
+		many(w, r)
+	})
+}
+
+func (n *neighbours) isEarlier() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.earlier
+}
+
+func (n *neighbours) setEarlier(earlier bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.earlier = earlier
+}
+
+func (n *neighbours) noteTogether(path string, asked int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if asked > 1 {
+		n.together[path] += asked
+	}
+}
+
+// askedTogether is how much was asked for together with others.
+func (n *neighbours) askedTogether(path string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.together[path]
 }
 
 func (n *neighbours) fail(path string, before func() error) {

@@ -54,6 +54,7 @@ type Server struct {
 	receipts  *receipts
 	presence  *presence
 	probe     *probe
+	asks      asks
 	pings     connList // sockets to which events were written since their last ping
 	handler   http.Handler
 
@@ -83,6 +84,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 	}
 	s.ended.L = &s.mu
 	s.connCtx, s.cancelConns = context.WithCancel(context.Background())
+	s.asks = newAsks(s)
 	s.hub = newHub(s)
 	s.positions = newPositions(s)
 	s.receipts = &receipts{srv: s, pending: map[receipt]int64{}}
