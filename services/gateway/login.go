@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pymessage/internal/fault"
+	"pymessage/internal/service"
 	"pymessage/services/accounts/accountsapi"
 	"pymessage/services/gateway/wire"
 	"pymessage/services/social/socialapi"
@@ -14,7 +15,7 @@ func (c *conn) login(req wire.Request) {
 	ctx, cancel := c.limit(loginTimeout)
 	defer cancel()
 	session, err := c.srv.accounts.Login(ctx, c.credentials(req))
-	c.srv.metrics.logins.WithLabelValues(outcome(err)).Inc()
+	c.srv.metrics.logins.WithLabelValues(service.Outcome(err)).Inc()
 	if err != nil {
 		c.fail(loginError(err, wire.ErrAccNotFound))
 		return
@@ -28,7 +29,7 @@ func (c *conn) resume(req wire.Request) {
 	ctx, cancel := c.limit(loginTimeout)
 	defer cancel()
 	session, err := c.srv.asks.resume.ask(ctx, accountsapi.Token{Token: req.Token, Address: c.address})
-	c.srv.metrics.resumes.WithLabelValues(outcome(err)).Inc()
+	c.srv.metrics.resumes.WithLabelValues(service.Outcome(err)).Inc()
 	if err != nil {
 		c.fail(loginError(err, wire.ErrSessionOver))
 		return
@@ -51,7 +52,7 @@ func (c *conn) createAccount(req wire.Request) {
 	ctx, cancel := c.limit(loginTimeout)
 	defer cancel()
 	session, err := c.srv.accounts.Create(ctx, c.credentials(req))
-	c.srv.metrics.creations.WithLabelValues(outcome(err)).Inc()
+	c.srv.metrics.creations.WithLabelValues(service.Outcome(err)).Inc()
 	if err != nil {
 		c.fail(createError(err))
 		return
@@ -73,14 +74,6 @@ func (c *conn) credentials(req wire.Request) accountsapi.Credentials {
 	return accountsapi.Credentials{
 		Username: req.Username, Pin: req.Pin, Address: c.address, Session: c.version == wire.V2,
 	}
-}
-
-// outcome is the metric label of a call's end.
-func outcome(err error) string {
-	if err == nil {
-		return "ok"
-	}
-	return string(fault.KindOf(err))
 }
 
 // enter makes the socket the user's. The order is the promise: subscribe and see

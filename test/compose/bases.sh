@@ -9,6 +9,13 @@ docker=${DOCKER:-docker}
 keep=$1
 here=$(cd "$(dirname "$0")" && pwd)
 module=$(cd "$here/../.." && pwd)
+for program in busybox /usr/sbin/haproxy initdb:/usr/lib/postgresql/*/bin/initdb /usr/bin/redis-server /usr/bin/prometheus; do
+	command -v "${program%%:*}" >/dev/null || ls ${program#*:} >/dev/null 2>&1 || missing+=" ${program##*/}"
+done
+if [ -n "${missing-}" ]; then
+	echo "the stand-ins for public images are made of programs that are not here:$missing (Debian: busybox haproxy postgresql redis-server prometheus)" >&2
+	exit 1
+fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
