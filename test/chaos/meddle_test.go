@@ -137,7 +137,7 @@ func (w *world) deleteSome(ctx, traffic context.Context) {
 			return
 		}
 		w.delete(ctx, i)
-		at += rand64(random, 2*w.settings.duration/time.Duration(len(mortal)))
+		at += rand64(random, w.settings.duration/time.Duration(len(mortal))) // the last one well within the traffic
 	}
 }
 
