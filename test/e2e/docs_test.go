@@ -110,8 +110,8 @@ func TestTheShellInTheDocsWorks(t *testing.T) {
 	}
 	_, rest, _ := strings.Cut(string(text), "\n```sh\n")
 	script, _, _ := strings.Cut(rest, "\n```\n")
-	name := uniqueName("alice")
-	script = strings.NewReplacer("http://localhost:6969", d.URL(), `"alice"`, `"`+name+`"`).Replace(script)
+	name := uniqueName("carol")
+	script = strings.NewReplacer("http://localhost:6969", d.URL(), `"carol"`, `"`+name+`"`).Replace(script)
 	for _, first := range []string{`{"user":{"id":`, `{"error":{"code":"conflict","message":"username is taken"}}`} {
 		out, err := exec.CommandContext(t.Context(), "sh", "-c", script).CombinedOutput()
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
