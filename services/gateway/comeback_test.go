@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -119,5 +120,22 @@ func TestResumesThatFailTogetherMayBeTriedAgain(t *testing.T) {
 	c.send(resume)
 	if answer := c.object(); answer["id"] != float64(bob.id) {
 		t.Errorf("got %v", answer)
+	}
+}
+
+// TestATokenThatIsTooLongGoesNowhere matters to those who resume at the same time: they
+// share a request, whose size is bounded.
+func TestATokenThatIsTooLongGoesNowhere(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.fail(accountsapi.PathResume, func() error {
+		t.Error("accounts was asked")
+		return nil
+	})
+
+	c := b.dial2(t)
+	for _, length := range []int{accountsapi.MaxToken + 1, 60000} {
+		c.send(fmt.Sprintf(`{"type":"resume","token":"%s","since":0,"epoch":"epoch"}`, strings.Repeat("<", length)))
+		c.expect(`{"type":"error","error":"session is over","code":"token_invalid"}`)
 	}
 }

@@ -19,7 +19,7 @@ const (
 	// callsAtOnce is how many calls of one kind are under way at a time. More of them
 	// would be smaller ones; with a single one everybody would wait for a pod that
 	// hangs.
-	callsAtOnce = 2
+	callsAtOnce = 4
 )
 
 // asks are what sockets ask for one by one and neighbours are asked for together.
@@ -76,8 +76,8 @@ func newGather[Q, A any](s *Server, call func(context.Context, []Q) ([]httpjson.
 	return &gather[Q, A]{call: call, most: most, ctx: s.connCtx, tasks: &s.tasks}
 }
 
-// ask asks for one thing. Its error is a fault: that of the answer, of the whole call, or
-// Unavailable when ctx ends before; the call goes on then, for the others.
+// ask asks for one thing. Its error is a fault: that of the answer, or Unavailable when
+// the whole call failed or ctx ends before; the call goes on then, for the others.
 func (g *gather[Q, A]) ask(ctx context.Context, what Q) (A, error) {
 	a := newAsk[Q, A](ctx, what)
 	g.put(a)
@@ -141,6 +141,9 @@ func (g *gather[Q, A]) answer(batch []*ask[Q, A]) {
 		what[i] = a.what
 	}
 	answers, err := g.call(ctx, what)
+	if err != nil { // whatever it is, it is not about what one of them asked
+		err = fault.Wrap(fault.Unavailable, err, "asking for many")
+	}
 	for i, a := range batch {
 		if a.err = err; err == nil {
 			a.answer, a.err = answers[i].Get()

@@ -61,7 +61,7 @@ type lane struct {
 
 	wake    chan struct{} // capacity 1: the queue is not empty
 	waiting atomic.Int32  // how long the queue is
-	// inDoubt: the last batch failed, and may be stored yet unless a later one was.
+	// inDoubt: the last attempt failed, and may be carried out yet unless a later one was.
 	inDoubt atomic.Bool
 
 	mu    sync.Mutex // guards all below
@@ -78,19 +78,28 @@ func newLane(srv *Server) *lane {
 
 // lane chooses where to queue for a socket that has no message under way: in the first
 // lane with room in its next batch, so that messages share batches where there are few;
-// and if there is none, in the one where the fewest wait.
+// and if there is none, in the one where the fewest wait. A lane in doubt is the last
+// choice.
 func (s *Server) lane() *lane {
 	best := s.lanes[0]
 	for _, l := range s.lanes {
-		n := l.waiting.Load()
+		n := l.load()
 		if n < laneShare {
 			return l
 		}
-		if n < best.waiting.Load() {
+		if n < best.load() {
 			best = l
 		}
 	}
 	return best
+}
+
+// load is how many wait for the lane.
+func (l *lane) load() int32 {
+	if l.inDoubt.Load() {
+		return laneQueue + l.waiting.Load()
+	}
+	return l.waiting.Load()
 }
 
 // put queues a message, unless its socket is about to end; it blocks while the lane
@@ -244,8 +253,8 @@ func (l *lane) store(ctx context.Context, messages []socialapi.Message) (res soc
 		}
 		l.srv.log.Warn("batch not stored yet", "lane", l.name, "number", l.number, "messages", len(messages), "err", err)
 		l.srv.metrics.batchRetries.Inc()
+		l.inDoubt.Store(true)
 		if !errors.Is(err, fault.Unavailable) || !sleep(ctx, &pause) {
-			l.inDoubt.Store(true)
 			return res, false
 		}
 	}

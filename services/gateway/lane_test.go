@@ -67,14 +67,7 @@ func TestWhileTheStoreIsAwaySendsFailAfterTheirTimeAndSucceedAgainLater(t *testi
 	b := setup(t, func(c *Config) { c.SendTimeout = time.Second })
 
 	alice, bob := b.enter(t, "alice"), b.enter(t, "bob")
-	var away atomic.Bool
-	away.Store(true)
-	b.fail(socialapi.PathSend, func() error {
-		if away.Load() {
-			return fault.New(fault.Unavailable, "as the test wants")
-		}
-		return nil
-	})
+	away := b.takeStoreAway()
 	alice.message(bob.id, "lost, and said so")
 	alice.expect(`{"type":"error","error":"failed to send message"}`)
 	away.Store(false)
@@ -107,8 +100,10 @@ func TestMessagesOfManySocketsShareABatchWhileThereAreFew(t *testing.T) {
 	for _, c := range senders {
 		c.message(bob.id, "with others")
 	}
-	for b.Server.lanes[0].waiting.Load() < others {
-		runtime.Gosched()
+	for began := time.Now(); b.Server.lanes[0].waiting.Load() < others; runtime.Gosched() {
+		if time.Since(began) > patience {
+			t.Fatalf("%d messages wait, not %d", b.Server.lanes[0].waiting.Load(), others)
+		}
 	}
 	close(release)
 	first.expect(sent)
@@ -159,14 +154,7 @@ func TestALaneIsInDoubtFromABatchThatFailedToOneThatIsStored(t *testing.T) {
 	b := setup(t, func(c *Config) { c.SendTimeout = 100 * time.Millisecond; c.Lanes = 1 })
 
 	alice, bob := b.enter(t, "alice"), b.enter(t, "bob")
-	var away atomic.Bool
-	away.Store(true)
-	b.fail(socialapi.PathSend, func() error {
-		if away.Load() {
-			return fault.New(fault.Unavailable, "as the test wants")
-		}
-		return nil
-	})
+	away := b.takeStoreAway()
 	alice.message(bob.id, "not stored")
 	alice.expect(`{"type":"error","error":"failed to send message"}`)
 	alice.message(5, "nobody, hence no batch")
@@ -180,4 +168,32 @@ func TestALaneIsInDoubtFromABatchThatFailedToOneThatIsStored(t *testing.T) {
 	if b.Server.lanes[0].inDoubt.Load() {
 		t.Error("still in doubt after a batch that was stored")
 	}
+}
+
+func TestALaneInDoubtIsTheLastChoice(t *testing.T) {
+	t.Parallel()
+	s := &Server{}
+	s.lanes = []*lane{newLane(s), newLane(s)}
+	s.lanes[0].inDoubt.Store(true)
+	s.lanes[1].waiting.Store(10 * laneShare)
+	if s.lane() != s.lanes[1] {
+		t.Error("a lane in doubt was chosen before a busy one")
+	}
+	s.lanes[1].inDoubt.Store(true)
+	if s.lane() != s.lanes[0] {
+		t.Error("of two lanes in doubt the busier one was chosen")
+	}
+}
+
+// takeStoreAway lets all batches fail until away is false.
+func (b *bundle) takeStoreAway() (away *atomic.Bool) {
+	away = &atomic.Bool{}
+	away.Store(true)
+	b.fail(socialapi.PathSend, func() error {
+		if away.Load() {
+			return fault.New(fault.Unavailable, "as the test wants")
+		}
+		return nil
+	})
+	return away
 }

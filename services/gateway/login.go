@@ -28,13 +28,22 @@ func (c *conn) login(req wire.Request) {
 func (c *conn) resume(req wire.Request) {
 	ctx, cancel := c.limit(loginTimeout)
 	defer cancel()
-	session, err := c.srv.asks.resume.ask(ctx, accountsapi.Token{Token: req.Token, Address: c.address})
+	session, err := c.askSession(ctx, req.Token)
 	c.srv.metrics.resumes.WithLabelValues(service.Outcome(err)).Inc()
 	if err != nil {
 		c.fail(loginError(err, wire.ErrSessionOver))
 		return
 	}
 	c.enter(req.Type, session, held{req.Epoch, req.Since})
+}
+
+// askSession asks for the session of a token. One that is too long must not fill the
+// request that it would share with those of others.
+func (c *conn) askSession(ctx context.Context, token string) (accountsapi.Session, error) {
+	if len(token) > accountsapi.MaxToken {
+		return accountsapi.Session{}, fault.New(fault.Unauthorized, "no session has a token as long as that")
+	}
+	return c.srv.asks.resume.ask(ctx, accountsapi.Token{Token: token, Address: c.address})
 }
 
 // loginError is what a client is told; unknown where it is not who it says.

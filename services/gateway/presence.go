@@ -48,7 +48,8 @@ type presence struct {
 // watch is what one user's sockets were told.
 type watch struct {
 	conns map[*conn]struct{}
-	told  map[int]bool // friend: is online
+	told  map[int]bool     // friend: is online
+	anew  map[int]struct{} // friends who were told, and perhaps forgotten
 }
 
 func newPresence(srv *Server) *presence {
@@ -81,7 +82,7 @@ func (p *presence) parted(user, friend int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w := p.watched[user]; w != nil && w.told[friend] {
-		w.told[friend] = false
+		w.anew[friend] = struct{}{}
 	}
 }
 
@@ -102,7 +103,7 @@ func (c *conn) watchPresence() {
 	c.watching = true
 	w := p.watched[c.user.id]
 	if w == nil {
-		w = &watch{conns: map[*conn]struct{}{}, told: map[int]bool{}}
+		w = &watch{conns: map[*conn]struct{}{}, told: map[int]bool{}, anew: map[int]struct{}{}}
 		p.watched[c.user.id] = w
 	}
 	p.setFriends(c.user.id, friends)
@@ -155,6 +156,7 @@ func (p *presence) setFriends(user int, friends []int) {
 	for friend := range w.told {
 		if !now[friend] {
 			delete(w.told, friend)
+			delete(w.anew, friend)
 			delete(p.friends[friend], user)
 			if len(p.friends[friend]) == 0 {
 				delete(p.friends, friend)
@@ -192,10 +194,11 @@ func (p *presence) tell(user int, online bool) {
 	}
 	for watcher := range p.friends[user] {
 		w := p.watched[watcher]
-		if w.told[user] == online {
+		if _, anew := w.anew[user]; w.told[user] == online && !anew {
 			continue
 		}
 		w.told[user] = online
+		delete(w.anew, user)
 		for c := range w.conns {
 			c.notice(frame)
 		}

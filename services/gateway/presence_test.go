@@ -46,3 +46,25 @@ func TestASlowSocketIsToldWhoIsOnlineAllTheSame(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoPartedAndIsAFriendAgainIsToldAnew looks at what is told, by what is left to tell:
+// without sockets there is nobody to tell.
+func TestWhoPartedAndIsAFriendAgainIsToldAnew(t *testing.T) {
+	t.Parallel()
+	const watcher, friend = 10000001, 10000002
+	for _, online := range []bool{true, false} { // when the friend is looked after again
+		p := newPresence(nil)
+		w := &watch{conns: map[*conn]struct{}{}, told: map[int]bool{}, anew: map[int]struct{}{}}
+		p.watched[watcher] = w
+		p.setFriends(watcher, []int{friend})
+		p.tell(friend, true)
+		p.parted(watcher, friend)
+		if _, anew := w.anew[friend]; !anew || !w.told[friend] {
+			t.Fatalf("after the end of the friendship: told %v, anew %v", w.told, w.anew)
+		}
+		p.tell(friend, online)
+		if _, anew := w.anew[friend]; anew || w.told[friend] != online {
+			t.Errorf("online %v: told %v, anew %v", online, w.told, w.anew)
+		}
+	}
+}

@@ -22,10 +22,13 @@ const (
 )
 
 // Passes through all inboxes begin so often, measured by the age from which events
-// are deleted: they are kept for longer by at most that.
+// are deleted: they are kept for longer by that, and by what a pass takes.
 const (
 	passesInAge = 10
 	pruneFaster = time.Second // not more often than this
+	// pruneLook is how long a pod waits that found another one at it, or a deletion of
+	// an account, or that it is not time: a look costs a row.
+	pruneLook = 10 * time.Second
 )
 
 // pruneLanes forgets idle lanes, at once and then every hour, until ctx ends.
@@ -44,7 +47,7 @@ func (s *server) pruneNonces(ctx context.Context) error {
 }
 
 // pruneInboxes deletes old events that are delivered, in steps, until ctx ends. Any
-// pod takes the next step; who finds another one at it looks again when a pass is due.
+// pod takes the next step; who finds another one at it looks again soon.
 func (s *server) pruneInboxes(ctx context.Context) error {
 	if s.messageAge == 0 { // everything is kept
 		<-ctx.Done()
@@ -58,7 +61,7 @@ func (s *server) pruneInboxes(ctx context.Context) error {
 			s.log.WarnContext(ctx, "old events not deleted; tried again later", "err", err)
 		}
 		if !mine {
-			rest = every
+			rest = min(every, pruneLook)
 		}
 		select {
 		case <-time.After(rest):

@@ -26,6 +26,7 @@ const (
 	MaxLookup   = 1000  // users in one LookupRequest
 	MaxSessions = 10000 // sessions, and users, in one EndedRequest
 	MaxResumes  = 1000  // tokens in one request to PathResumeMany
+	MaxToken    = 64    // bytes of a token, and more than any has: a longer one is nobody's
 )
 
 // Credentials are what a person proves to be somebody with.

@@ -17,3 +17,6 @@ func (b *Broker) Believes(ctx context.Context, node *redis.Client, user int) boo
 
 // Remembers says whether user was found to be connected just now.
 func (b *Broker) Remembers(user int) bool { return b.line(user).remembers(user) }
+
+// Holds is Remembers, whether what is remembered may be used or not.
+func (b *Broker) Holds(user int) bool { return b.line(user).memory.has(user) }

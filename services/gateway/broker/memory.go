@@ -17,11 +17,12 @@ const memoryLife = 5 * time.Second
 // Gateways tell each other who has left (see line.left). What is told while the
 // question is under way is newer than the answer, whichever comes first.
 type memory struct {
-	mu    sync.Mutex // guards all below
-	clock int64      // counts what was told
-	turn  time.Time  // when young became old last
-	young map[int]sight
-	old   map[int]sight
+	mu      sync.Mutex // guards all below
+	clock   int64      // counts what was told, and what was forgotten
+	cleared int64      // when all was forgotten
+	turn    time.Time  // when young became old last
+	young   map[int]sight
+	old     map[int]sight
 }
 
 // sight is what is known of a user: connected, or not any more since a moment of the
@@ -56,7 +57,7 @@ func (m *memory) found(user int, asked int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.age(time.Now())
-	if m.of(user).left <= asked {
+	if max(m.of(user).left, m.cleared) <= asked {
 		m.young[user] = sight{connected: true}
 	}
 }
@@ -72,11 +73,13 @@ func (m *memory) left(users []int) {
 	}
 }
 
-// clear forgets all: something may have been told that we did not hear. Answers to
-// questions under way do not count either.
+// clear forgets all: something may have been told that we did not hear. An answer to a
+// question under way counts for nothing either.
 func (m *memory) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.clock++
+	m.cleared = m.clock
 	m.young, m.old = map[int]sight{}, map[int]sight{}
 }
 
@@ -88,16 +91,16 @@ func (m *memory) of(user int) sight {
 	return m.old[user]
 }
 
-// age forgets what is older than half a life, once more than that is over since it did so
-// last. It needs mu.
+// age makes the young old after half a life, and forgets the old: nothing that was found
+// is known for longer than a life. It needs mu.
 func (m *memory) age(now time.Time) {
 	switch since := now.Sub(m.turn); {
 	case since < memoryLife/2:
 		return
 	case since < memoryLife:
-		m.old = m.young
+		m.old, m.turn = m.young, m.turn.Add(memoryLife/2)
 	default:
-		m.old = map[int]sight{}
+		m.old, m.turn = map[int]sight{}, now
 	}
-	m.young, m.turn = map[int]sight{}, now
+	m.young = map[int]sight{}
 }

@@ -26,6 +26,17 @@ func TestMemory(t *testing.T) {
 			m.left([]int{user})
 			m.found(user, m.now())
 		}, true},
+		{"forgets after a life that was asked about late in its halves", func(m *memory) {
+			m.found(user, m.now())
+			from := m.turn
+			m.age(from.Add(memoryLife - 1))
+			m.age(from.Add(memoryLife))
+		}, false},
+		{"believes no answer to a question asked before all was forgotten", func(m *memory) {
+			asked := m.now()
+			m.clear()
+			m.found(user, asked)
+		}, false},
 		{"forgets all", func(m *memory) { m.found(user, m.now()); m.clear() }, false},
 		{"still knows after half a life", func(m *memory) {
 			m.found(user, m.now())
