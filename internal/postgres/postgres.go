@@ -84,6 +84,12 @@ func IsUniqueViolation(err error, constraint string) bool {
 	return errors.As(err, &pg) && pg.Code == "23505" && pg.ConstraintName == constraint
 }
 
+// IsNullViolation says whether err comes of a NULL for a column that takes none.
+func IsNullViolation(err error, table, column string) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "23502" && pg.TableName == table && pg.ColumnName == column
+}
+
 // Classify turns err into a fault: Unavailable for everything that another try
 // may cure (no connection, shutdown, deadlock, timeouts), unchanged when it is a
 // fault or a defect of ours.

@@ -115,7 +115,7 @@ func benchmarkSend(b *testing.B, policy string, lanes, blocks int, messages func
 			for batches.Add(1) <= int64(b.N) {
 				batch.Number++
 				batch.Messages = messages(users, lane+lanes*int(batch.Number))
-				if _, _, err := w.srv.store.send(b.Context(), batch, make([]socialapi.Refusal, len(batch.Messages))); err != nil {
+				if _, _, err := w.store(batch, make([]socialapi.Refusal, len(batch.Messages))); err != nil {
 					return err
 				}
 				stored.Add(int64(len(batch.Messages)))

@@ -12,6 +12,7 @@ type metrics struct {
 	stored       prometheus.Counter
 	refused      *prometheus.CounterVec
 	batchSize    prometheus.Histogram
+	merged       prometheus.Histogram
 	repeated     prometheus.Counter
 	storeSeconds *prometheus.HistogramVec
 	storeUndone  prometheus.Counter
@@ -38,6 +39,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		repeated: m.Counter("batches_repeated_total", "Batches that had been stored before and got the result that was kept."),
 		batchSize: m.Histogram("batch_messages", "Messages in a batch.",
 			[]float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}),
+		merged: m.Histogram("merged_batches", "Batches of messages that one transaction stores.",
+			[]float64{1, 2, 3, 4, 6, 8, 12, 16, 24, 32}),
 		storeSeconds: m.Histograms("store_seconds",
 			"How long operations on Postgres took, by operation, waiting for a connection included.", "operation",
 			[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}),

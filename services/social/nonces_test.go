@@ -182,7 +182,7 @@ func TestWhatOnlyPostgresFindsBadLeavesItsNonceFree(t *testing.T) {
 		withNonce(u[0], u[1], "old", "old"), withNonce(u[0], u[1], "two", "3"), withNonce(u[0], u[1], "one again", "1"),
 	}}
 	for _, repeat := range []bool{false, true} {
-		out, repeated, err := w.srv.store.send(t.Context(), b, make([]socialapi.Refusal, len(b.Messages)))
+		out, repeated, err := w.store(b, make([]socialapi.Refusal, len(b.Messages)))
 		if err != nil || repeated != repeat {
 			t.Fatalf("repeated %v, %v", repeated, err)
 		}

@@ -137,12 +137,12 @@ func TestWhatOnlyPostgresFindsBadIsRefusedAlone(t *testing.T) {
 			want[i].Seq--
 		}
 	}
-	out, repeated, err := w.srv.store.send(t.Context(), b, given)
+	out, repeated, err := w.store(b, given)
 	if err != nil || repeated {
 		t.Fatalf("repeated %v, %v", repeated, err)
 	}
 	wantResults(t, out, want...)
-	again, repeated, err := w.srv.store.send(t.Context(), b, given)
+	again, repeated, err := w.store(b, given)
 	if err != nil || !repeated {
 		t.Fatalf("the same again: repeated %v, %v", repeated, err)
 	}

@@ -46,7 +46,8 @@ func Serve(ctx context.Context, cfg Config, p *service.Process) error {
 
 func newServer(cfg Config, st *store, accounts *accountsapi.Client, ringer *bell.Ringer, log *slog.Logger) *server {
 	return &server{
-		store: st,
+		store:  st,
+		merger: &merger{store: st.send},
 		directory: &directory{
 			store: st, accounts: accounts, known: newRecent[int](rememberedUsers),
 			metrics: st.metrics, log: log, complain: rate.Sometimes{Interval: complainEvery},

@@ -19,6 +19,7 @@ import (
 // server is the service: the rules between its HTTP interface and its store.
 type server struct {
 	store      *store
+	merger     *merger
 	directory  *directory
 	maxWaiting int           // friend requests that may wait for one user's answer
 	messageAge time.Duration // from which what is delivered is deleted; 0: never
@@ -40,12 +41,13 @@ func (s *server) send(ctx context.Context, b socialapi.Batch) (socialapi.BatchRe
 	if err := s.refuseStrangers(ctx, b.Messages, refused); err != nil {
 		return socialapi.BatchResult{}, err
 	}
-	result, repeated, err := s.store.send(ctx, b, refused)
-	if err != nil {
-		return socialapi.BatchResult{}, err
+	sent := &sending{batch: b, refused: refused}
+	s.merger.send(sent)
+	if sent.err != nil {
+		return socialapi.BatchResult{}, sent.err
 	}
-	s.metrics.count(result.Results, repeated)
-	return result, nil
+	s.metrics.count(sent.result.Results, sent.repeated)
+	return sent.result, nil
 }
 
 // judge refuses what needs no look at anything but the message.

@@ -41,24 +41,22 @@ func Migrate(ctx context.Context, databaseURL string, log *slog.Logger) error {
 // store is the schema social: all SQL of this service. Its errors are faults,
 // unless they are defects.
 //
-// Every transaction takes its locks in the same order: pruning, the lane, the pair, the
-// nonces by sender and nonce, the inboxes by user. So there are no deadlocks.
+// Every transaction takes its locks in the same order: pruning, the pair, the nonces by
+// sender and nonce, the inboxes by user, the lanes by name. So there are no deadlocks.
 type store struct {
-	pool        *pgxpool.Pool
-	storeBatch  string // the statement that stores a batch under the policy
-	storeNonces string // the same of a batch with nonces
-	contacts    *recent[contact]
-	lanes       *recent[string] // that have a row
-	metrics     *metrics
-	log         *slog.Logger
-	complain    rate.Sometimes
+	pool         *pgxpool.Pool
+	storeBatches string // the statement that stores batches under the policy
+	storeNonces  string // the same of batches with nonces
+	contacts     *recent[contact]
+	metrics      *metrics
+	log          *slog.Logger
+	complain     rate.Sometimes
 }
 
 func newStore(pool *pgxpool.Pool, policy string, m *metrics, log *slog.Logger) *store {
 	return &store{
-		pool: pool, storeBatch: storeBatchSQL(policy), storeNonces: storeNoncesSQL(policy),
-		contacts: newRecent[contact](rememberedContacts), lanes: newRecent[string](rememberedLanes),
-		metrics: m, log: log, complain: rate.Sometimes{Interval: complainEvery},
+		pool: pool, storeBatches: storeBatchesSQL(policy), storeNonces: storeNoncesSQL(policy),
+		contacts: newRecent[contact](rememberedContacts), metrics: m, log: log, complain: rate.Sometimes{Interval: complainEvery},
 	}
 }
 

@@ -2,7 +2,6 @@ package social
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,35 +13,28 @@ import (
 	"pymessage/services/social/socialapi"
 )
 
-// The lane comes first and is locked to the end of the transaction, so that a
-// batch and its repetition never run side by side. Making the row and locking it
-// are two statements, since ON CONFLICT DO NOTHING returns nothing of a row that
-// somebody else made at the same time.
-const (
-	makeLaneSQL = `INSERT INTO lanes (lane) VALUES ($1) ON CONFLICT DO NOTHING`
-	lockLaneSQL = `
-		SELECT number, results, updated_at, (SELECT epoch FROM log)
-		FROM lanes
-		WHERE lane = $1
-		FOR UPDATE`
-)
+// A batch is stored once, whatever happens to its answer: its lane remembers the number
+// of its last batch and the result. That is checked by the last thing that the statement
+// does. If the lane has stored this batch already, or a later one, the statement fails on
+// purpose, and with it everything that it did. So what nearly always holds, that the
+// batch is new, costs no look beforehand.
 
-// rememberedLanes is how many lanes the memory holds, about 60 bytes each. Others cost
-// their batches a statement.
-const rememberedLanes = 1 << 14
+// keptLaneSQL is what a lane has stored last.
+const keptLaneSQL = `
+	SELECT number, results, updated_at, (SELECT epoch FROM log), CASE WHEN firsts_of = number THEN firsts END
+	FROM lanes
+	WHERE lane = $1`
 
-// storeBatchSQL is the one statement that stores a batch without nonces: $1 lane,
-// $2 number, and of the messages $3 senders, $4 recipients, $5 contents, $6
-// verdicts (0, or why the message was refused already). The lane must be locked.
-// It returns nothing and does nothing when the lane has stored this batch, or a
-// later one.
-func storeBatchSQL(policy string) string {
+// storeBatchesSQL is the one statement that stores batches without nonces, each of
+// another lane: $1 lanes, $2 numbers, and of the messages of all batches $3 the place of
+// the batch from 1, $4 senders, $5 recipients, $6 contents, $7 verdicts (0, or why the
+// message was refused already).
+func storeBatchesSQL(policy string) string {
 	return `
 	WITH message AS (
-		SELECT m.place, m.sender, m.recipient, m.content, ` + verdictSQL(policy) + ` AS verdict
-		FROM unnest($3::integer[], $4::integer[], $5::text[], $6::smallint[])
-			WITH ORDINALITY AS m (sender, recipient, content, verdict, place)
-		WHERE (SELECT number FROM lanes WHERE lane = $1) < $2
+		SELECT m.place, m.batch, m.sender, m.recipient, m.content, ` + verdictSQL(policy) + ` AS verdict
+		FROM unnest($3::integer[], $4::integer[], $5::integer[], $6::text[], $7::smallint[])
+			WITH ORDINALITY AS m (batch, sender, recipient, content, verdict, place)
 	)` + appendMessagesSQL
 }
 
@@ -73,12 +65,13 @@ func verdictSQL(policy string) string {
 }
 
 // appendMessagesSQL goes on after WITH message: those with the verdict 0 become
-// events, and the lane keeps the result.
+// events, and each lane keeps its result.
 //
 // The inboxes are locked in the order of their users, as INSERT takes them. The
 // last of a recipient's messages gets the new head as its seq, the one before it
 // one less. An inbox that is closed takes nothing: its messages are refused as those
-// to users who do not exist.
+// to users who do not exist. A lane that has come as far already gets a number of NULL,
+// which its column refuses.
 const appendMessagesSQL = `, inbox AS (
 		INSERT INTO inboxes AS i (user_id, head)
 		SELECT recipient, count(*)
@@ -89,7 +82,7 @@ const appendMessagesSQL = `, inbox AS (
 		ON CONFLICT (user_id) DO UPDATE SET head = i.head + excluded.head WHERE i.head >= 0
 		RETURNING user_id, head
 	), result AS (
-		SELECT m.place, m.sender, m.recipient, m.content,
+		SELECT m.place, m.batch, m.sender, m.recipient, m.content,
 			CASE WHEN m.verdict <> 0 THEN m.verdict
 			ELSE coalesce(i.head + 1 - row_number() OVER (
 				PARTITION BY m.recipient, m.verdict ORDER BY m.place DESC), -1)
@@ -102,12 +95,19 @@ const appendMessagesSQL = `, inbox AS (
 		FROM result
 		WHERE seq > 0
 	)
-	UPDATE lanes SET
-		number = $2,
-		results = ARRAY(SELECT seq FROM result ORDER BY place),
-		updated_at = now()
-	WHERE lane = $1 AND number < $2
-	RETURNING results, updated_at`
+	INSERT INTO lanes AS l (lane, number, results, updated_at)
+	SELECT b.lane, b.number, ARRAY(SELECT seq FROM result r WHERE r.batch = b.batch ORDER BY r.place), now()
+	FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS b (lane, number, batch)
+	ORDER BY b.lane
+	ON CONFLICT (lane) DO UPDATE SET
+		number = CASE WHEN l.number < excluded.number THEN excluded.number END,
+		results = excluded.results,
+		updated_at = excluded.updated_at
+	RETURNING lane, results, updated_at, (SELECT epoch FROM log)`
+
+// hasComeAsFar says whether err is that of a batch whose lane has stored it, or a later
+// one.
+func hasComeAsFar(err error) bool { return postgres.IsNullViolation(err, "lanes", "number") }
 
 // verdicts are the refusals as lanes.results has them, where a seq could be.
 var verdicts = map[socialapi.Refusal]int16{
@@ -120,11 +120,11 @@ var verdicts = map[socialapi.Refusal]int16{
 
 // laneRow is a lane as its row has it.
 type laneRow struct {
-	epoch     string
 	number    int64
 	results   []int64
-	firsts    map[int]socialapi.First // by place in the batch, from 1
 	updatedAt time.Time
+	epoch     string
+	firsts    map[int]socialapi.First // by place in the batch, from 1
 }
 
 // answer is the result of the lane's last batch.
@@ -158,107 +158,109 @@ func refusalOf(verdict int64) socialapi.Refusal {
 	return socialapi.RefusedUnavailable
 }
 
-// send stores the messages of b that are not refused already: refused has an
-// entry for each, empty when it is not. A batch that was stored before changes
-// nothing and gets the result that was kept. Fault: Conflict, when the lane has
-// stored a later batch.
-func (s *store) send(ctx context.Context, b socialapi.Batch, refused []socialapi.Refusal) (out socialapi.BatchResult, repeated bool, err error) {
-	err = s.do(ctx, "send", func(ctx context.Context) error {
-		lane, stored, err := s.sendWhole(ctx, b, refused)
-		if postgres.IsDataError(err) {
-			lane, stored, err = s.sendSplit(ctx, b, slices.Clone(refused))
-		}
+// sending is a batch on its way into the store, and what comes of it.
+type sending struct {
+	batch   socialapi.Batch
+	refused []socialapi.Refusal // of each message; empty when it is not refused already
+
+	result   socialapi.BatchResult
+	repeated bool  // it was stored before: the result is the one that was kept
+	err      error // a fault: Conflict, when the lane has stored a later batch; Unavailable
+}
+
+// send stores batches of different lanes by one transaction.
+func (s *store) send(ctx context.Context, group []*sending) {
+	s.metrics.merged.Observe(float64(len(group)))
+	err := s.do(ctx, "send", func(ctx context.Context) error { return s.sendGroup(ctx, group) })
+	for _, each := range group {
 		if err != nil {
-			return err
+			each.err = err
 		}
-		if lane.number > b.Number {
-			return fault.New(fault.Conflict, "batch %d of lane %s comes after batch %d", b.Number, b.Lane, lane.number)
+		if each.err == nil && !each.repeated {
+			s.rememberContacts(each.batch, each.result.Results)
 		}
-		out, repeated = lane.answer(), !stored
-		if stored {
-			s.rememberContacts(b, out.Results)
+	}
+}
+
+// sendGroup fills in what came of each, or gives the error of all: then some of them may
+// have been stored all the same. What fails because of one of them is done one by one.
+func (s *store) sendGroup(ctx context.Context, group []*sending) error {
+	err := s.storeGroup(ctx, s.pool, group)
+	switch {
+	case err == nil || !hasComeAsFar(err) && !postgres.IsDataError(err):
+		return err
+	case len(group) > 1:
+		for i := range group {
+			if err := s.sendGroup(ctx, group[i:i+1]); err != nil {
+				return err
+			}
 		}
 		return nil
-	})
-	return out, repeated, err
+	case hasComeAsFar(err):
+		return s.tellKept(ctx, group[0])
+	}
+	return s.sendSplit(ctx, group[0])
 }
 
-// sendWhole stores a batch in one round trip. Statements that are sent together
-// are one transaction; the last sees what was committed while the one before waited
-// for the lane. A lane that stored a batch has a row, unless it was idle for so long
-// that it was forgotten.
-func (s *store) sendWhole(ctx context.Context, b socialapi.Batch, refused []socialapi.Refusal) (lane laneRow, stored bool, err error) {
-	if s.lanes.has([]string{b.Lane})[0] {
-		lane, stored, err = s.sendOnce(ctx, b, refused, queueLane)
-		if !errors.Is(err, pgx.ErrNoRows) {
-			return lane, stored, err
-		}
+// tellKept answers a batch that is stored already.
+func (s *store) tellKept(ctx context.Context, each *sending) error {
+	var lane laneRow
+	err := s.pool.QueryRow(ctx, keptLaneSQL, each.batch.Lane).
+		Scan(&lane.number, &lane.results, &lane.updatedAt, &lane.epoch, &lane.firsts)
+	if err != nil {
+		return err
 	}
-	lane, stored, err = s.sendOnce(ctx, b, refused, queueNewLane)
-	if err == nil {
-		s.lanes.add([]string{b.Lane})
+	each.result, each.repeated = lane.answer(), true
+	if lane.number > each.batch.Number {
+		each.err = fault.New(fault.Conflict, "batch %d of lane %s comes after batch %d", each.batch.Number, each.batch.Lane, lane.number)
 	}
-	return lane, stored, err
-}
-
-func (s *store) sendOnce(ctx context.Context, b socialapi.Batch, refused []socialapi.Refusal,
-	queueLane func(*pgx.Batch, socialapi.Batch, *laneRow),
-) (lane laneRow, stored bool, err error) {
-	var q pgx.Batch
-	queueLane(&q, b, &lane)
-	s.queueStore(&q, b, refused, &lane, &stored)
-	err = s.pool.SendBatch(ctx, &q).Close()
-	return lane, stored, err
+	return nil
 }
 
 // sendSplit stores a batch of which Postgres does not take some message as data,
 // which it then refuses alone. The checks in front of the store leave nothing
 // that is known to end here.
-func (s *store) sendSplit(ctx context.Context, b socialapi.Batch, refused []socialapi.Refusal) (lane laneRow, stored bool, err error) {
-	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		var first pgx.Batch
-		queueNewLane(&first, b, &lane)
-		if err := tx.SendBatch(ctx, &first).Close(); err != nil {
+func (s *store) sendSplit(ctx context.Context, each *sending) error {
+	split := &sending{batch: each.batch, refused: slices.Clone(each.refused)}
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := s.refuseBadData(ctx, tx, split, 0, len(split.refused)); err != nil {
 			return err
 		}
-		if err := s.refuseBadData(ctx, tx, b, refused, 0, len(refused)); err != nil {
-			return err
-		}
-		var second pgx.Batch
-		s.queueStore(&second, b, refused, &lane, &stored)
-		return tx.SendBatch(ctx, &second).Close()
+		return s.storeGroup(ctx, tx, []*sending{split})
 	})
-	return lane, stored, err
+	if hasComeAsFar(err) {
+		return s.tellKept(ctx, each)
+	}
+	each.result = split.result
+	return err
 }
 
 // refuseBadData refuses those of the messages from..to that Postgres does not
 // take, which it finds by trying halves. A try is always rolled back, and its
 // locks with it, so that the order of locks is kept.
-func (s *store) refuseBadData(ctx context.Context, tx pgx.Tx, b socialapi.Batch, refused []socialapi.Refusal, from, to int) error {
-	err := s.try(ctx, tx, b, onlyRange(refused, from, to))
+func (s *store) refuseBadData(ctx context.Context, tx pgx.Tx, each *sending, from, to int) error {
+	err := s.try(ctx, tx, &sending{batch: each.batch, refused: onlyRange(each.refused, from, to)})
 	if !postgres.IsDataError(err) {
 		return err
 	}
 	if to-from == 1 {
-		refused[from] = socialapi.RefusedInvalid
+		each.refused[from] = socialapi.RefusedInvalid
 		return nil
 	}
 	middle := (from + to) / 2
-	if err := s.refuseBadData(ctx, tx, b, refused, from, middle); err != nil {
+	if err := s.refuseBadData(ctx, tx, each, from, middle); err != nil {
 		return err
 	}
-	return s.refuseBadData(ctx, tx, b, refused, middle, to)
+	return s.refuseBadData(ctx, tx, each, middle, to)
 }
 
 // try stores what is not refused, and takes it back.
-func (s *store) try(ctx context.Context, tx pgx.Tx, b socialapi.Batch, refused []socialapi.Refusal) error {
+func (s *store) try(ctx context.Context, tx pgx.Tx, each *sending) error {
 	savepoint, err := tx.Begin(ctx)
 	if err != nil {
 		return err
 	}
-	var q pgx.Batch
-	s.queueStore(&q, b, refused, new(laneRow), new(bool))
-	err = savepoint.SendBatch(ctx, &q).Close()
+	err = s.storeGroup(ctx, savepoint, []*sending{each})
 	if rollback := savepoint.Rollback(ctx); err == nil {
 		err = rollback
 	}
@@ -276,47 +278,51 @@ func onlyRange(refused []socialapi.Refusal, from, to int) []socialapi.Refusal {
 	return out
 }
 
-// queueNewLane locks the lane of b, and makes it when it is new.
-func queueNewLane(q *pgx.Batch, b socialapi.Batch, lane *laneRow) {
-	q.Queue(makeLaneSQL, b.Lane)
-	queueLane(q, b, lane)
+// batchSender is a pool or a transaction. Statements that a pool gets together are one
+// transaction.
+type batchSender interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
-// queueLane locks the lane of b.
-func queueLane(q *pgx.Batch, b socialapi.Batch, lane *laneRow) {
-	if hasNonces(b) {
-		q.Queue(lockLaneOfNoncesSQL, b.Lane).QueryRow(
-			row(&lane.number, &lane.results, &lane.updatedAt, &lane.epoch, &lane.firsts))
-		return
-	}
-	q.Queue(lockLaneSQL, b.Lane).QueryRow(row(&lane.number, &lane.results, &lane.updatedAt, &lane.epoch))
-}
-
-// queueStore stores b if its lane, which must be locked, did not do so before.
-func (s *store) queueStore(q *pgx.Batch, b socialapi.Batch, refused []socialapi.Refusal, lane *laneRow, stored *bool) {
-	c := columnsOf(b.Messages, refused)
-	statement, args := s.storeBatch, []any{b.Lane, b.Number, c.senders, c.recipients, c.contents, c.verdicts}
+// storeGroup stores batches in one round trip, unless one of them was stored before.
+func (s *store) storeGroup(ctx context.Context, db batchSender, group []*sending) error {
+	c := columnsOf(group)
+	lanes := make(map[string]*laneRow, len(group))
+	var q pgx.Batch
+	statement, args := s.storeBatches, []any{c.lanes, c.numbers, c.batches, c.senders, c.recipients, c.contents, c.verdicts}
 	if c.hasNonces {
 		statement, args = s.storeNonces, append(args, c.nonces)
 	}
-	q.Queue(statement, args...).QueryRow(func(r pgx.Row) error {
-		err := r.Scan(&lane.results, &lane.updatedAt)
-		if errors.Is(err, pgx.ErrNoRows) {
+	q.Queue(statement, args...).Query(func(rows pgx.Rows) error {
+		var name string
+		var row laneRow
+		_, err := pgx.ForEachRow(rows, []any{&name, &row.results, &row.updatedAt, &row.epoch}, func() error {
+			lanes[name] = &laneRow{results: row.results, updatedAt: row.updatedAt, epoch: row.epoch}
+			row.results = nil // not to be used again for the next lane's
 			return nil
-		}
-		if err == nil {
-			lane.number, lane.firsts, *stored = b.Number, nil, true
-		}
+		})
 		return err
 	})
-	s.queueContacts(q, b, c)
+	s.queueContacts(&q, c)
 	if c.hasNonces {
-		queueNonces(q, b, c, lane)
+		queueNonces(&q, c, lanes)
 	}
+	if err := db.SendBatch(ctx, &q).Close(); err != nil {
+		return err
+	}
+	for _, each := range group {
+		each.result = lanes[each.batch.Lane].answer()
+	}
+	return nil
 }
 
-// columns are the messages of a batch as the statements take them.
+// columns are the batches of a group, and their messages one after the other, as the
+// statements take them.
 type columns struct {
+	lanes   []string
+	numbers []int64
+
+	batches             []int32 // the place of the batch, from 1
 	senders, recipients []int32
 	contents            []string
 	verdicts            []int16
@@ -327,28 +333,38 @@ type columns struct {
 }
 
 // columnsOf leaves blank what is refused: Postgres might not even read it.
-func columnsOf(messages []socialapi.Message, refused []socialapi.Refusal) columns {
-	n := len(messages)
-	c := columns{
-		senders: make([]int32, n), recipients: make([]int32, n), contents: make([]string, n), verdicts: make([]int16, n),
+func columnsOf(group []*sending) columns {
+	var c columns
+	n := 0
+	for _, each := range group {
+		n += len(each.batch.Messages)
 	}
-	for i, m := range messages {
-		if refused[i] != "" {
-			c.verdicts[i] = verdicts[refused[i]]
-			continue
-		}
-		c.senders[i], c.recipients[i], c.contents[i] = int32(m.Sender), int32(m.Recipient), m.Content
-		if m.Nonce != "" {
-			c.addNonce(i, m)
+	c.batches, c.verdicts = make([]int32, n), make([]int16, n)
+	c.senders, c.recipients, c.contents = make([]int32, n), make([]int32, n), make([]string, n)
+	at := 0
+	for i, each := range group {
+		c.lanes, c.numbers = append(c.lanes, each.batch.Lane), append(c.numbers, each.batch.Number)
+		for j, m := range each.batch.Messages {
+			c.batches[at] = int32(i + 1)
+			c.put(at, m, each.refused[j])
+			at++
 		}
 	}
 	return c
 }
 
-func (c *columns) addNonce(i int, m socialapi.Message) {
+func (c *columns) put(at int, m socialapi.Message, refused socialapi.Refusal) {
+	if refused != "" {
+		c.verdicts[at] = verdicts[refused]
+		return
+	}
+	c.senders[at], c.recipients[at], c.contents[at] = int32(m.Sender), int32(m.Recipient), m.Content
+	if m.Nonce == "" {
+		return
+	}
 	if !c.hasNonces {
 		n := len(c.senders)
 		c.hasNonces, c.nonces, c.connected = true, make([]string, n), make([]bool, n)
 	}
-	c.nonces[i], c.connected[i] = m.Nonce, m.Connected
+	c.nonces[at], c.connected[at] = m.Nonce, m.Connected
 }

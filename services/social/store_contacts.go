@@ -13,25 +13,23 @@ const rememberedContacts = 1 << 20
 // contact says that sender has written to recipient.
 type contact struct{ sender, recipient int32 }
 
-// addContactsSQL notes whose messages a batch stored just now: $1 lane, $2 number, and
-// of its messages $3 senders, 0 where it is known already, $4 recipients. Who writes
-// the same pair holds the same inbox, so there is nobody to wait for.
+// addContactsSQL notes whose messages batches stored just now: $1 lanes, and of the
+// messages $2 senders, 0 where it is known already, $3 recipients. Who writes the same
+// pair holds the same inbox, so there is nobody to wait for.
 const addContactsSQL = `
 	INSERT INTO contacts (sender, recipient)
 	SELECT DISTINCT m.sender, m.recipient
-	FROM unnest($3::integer[], $4::integer[],
-			(SELECT results FROM lanes WHERE lane = $1 AND number = $2 AND updated_at = now()))
-		AS m (sender, recipient, seq)
+	FROM unnest($2::integer[], $3::integer[], ` + resultsSQL + `) AS m (sender, recipient, seq)
 	WHERE m.sender <> 0 AND m.seq > 0
 	ON CONFLICT DO NOTHING`
 
-// queueContacts notes who writes to whom, in the transaction of a batch, as far as
+// queueContacts notes who writes to whom, in the transaction of the batches, as far as
 // that is not remembered to be stored.
-func (s *store) queueContacts(q *pgx.Batch, b socialapi.Batch, c columns) {
+func (s *store) queueContacts(q *pgx.Batch, c columns) {
 	senders := s.unknownSenders(c)
 	for _, sender := range senders {
 		if sender != 0 {
-			q.Queue(addContactsSQL, b.Lane, b.Number, senders, c.recipients)
+			q.Queue(addContactsSQL, c.lanes, senders, c.recipients)
 			return
 		}
 	}

@@ -1,9 +1,7 @@
 package social
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -25,20 +23,7 @@ import (
 // message whose nonce knows the answer.
 const repeated = -100
 
-// lockLaneOfNoncesSQL is lockLaneSQL for a batch with nonces, of which a kept result
-// has more to tell. Batches without nonces do not pay for that.
-const lockLaneOfNoncesSQL = `
-	SELECT number, results, updated_at, (SELECT epoch FROM log), CASE WHEN firsts_of = number THEN firsts END
-	FROM lanes
-	WHERE lane = $1
-	FOR UPDATE`
-
-// hasNonces says whether a message of b has a nonce.
-func hasNonces(b socialapi.Batch) bool {
-	return slices.ContainsFunc(b.Messages, func(m socialapi.Message) bool { return m.Nonce != "" })
-}
-
-// storeNoncesSQL is storeBatchSQL for a batch with nonces: $7 are those of the
+// storeNoncesSQL is storeBatchesSQL for batches with nonces: $8 are those of the
 // messages, empty where there is none.
 //
 // Nonces are claimed in order, and all before the first inbox is locked: the
@@ -50,9 +35,8 @@ func storeNoncesSQL(policy string) string {
 	return `
 	WITH given AS (
 		SELECT m.*
-		FROM unnest($3::integer[], $4::integer[], $5::text[], $6::smallint[], $7::text[])
-			WITH ORDINALITY AS m (sender, recipient, content, verdict, nonce, place)
-		WHERE (SELECT number FROM lanes WHERE lane = $1) < $2
+		FROM unnest($3::integer[], $4::integer[], $5::integer[], $6::text[], $7::smallint[], $8::text[])
+			WITH ORDINALITY AS m (batch, sender, recipient, content, verdict, nonce, place)
 	), claimed AS (
 		INSERT INTO nonces (sender, nonce)
 		SELECT DISTINCT sender, nonce COLLATE "C" AS nonce
@@ -62,15 +46,15 @@ func storeNoncesSQL(policy string) string {
 		ON CONFLICT DO NOTHING
 		RETURNING sender, nonce
 	), fresh AS (
-		SELECT g.place, g.sender, g.recipient, g.content, g.nonce,
+		SELECT g.place, g.batch, g.sender, g.recipient, g.content, g.nonce,
 			CASE WHEN g.nonce <> '' AND c.nonce IS NULL THEN ` + fmt.Sprint(repeated) + ` ELSE g.verdict END AS verdict
 		FROM given g
 		LEFT JOIN claimed c ON c.sender = g.sender AND c.nonce = g.nonce
 	), judged AS (
-		SELECT m.place, m.sender, m.recipient, m.content, m.nonce, ` + verdictSQL(policy) + ` AS verdict
+		SELECT m.place, m.batch, m.sender, m.recipient, m.content, m.nonce, ` + verdictSQL(policy) + ` AS verdict
 		FROM fresh m
 	), message AS (
-		SELECT place, sender, recipient, content,
+		SELECT place, batch, sender, recipient, content,
 			CASE WHEN nonce <> '' AND verdict = 0
 				AND row_number() OVER (PARTITION BY sender, nonce, verdict ORDER BY place) > 1
 			THEN ` + fmt.Sprint(repeated) + ` ELSE verdict END AS verdict
@@ -78,16 +62,26 @@ func storeNoncesSQL(policy string) string {
 	)` + appendMessagesSQL
 }
 
+// resultsSQL are the results of all messages one after the other, which this transaction
+// has stored with their lanes: $1. A LIMIT keeps Postgres from reading whole tables for
+// the sake of some rows, here and below: the statement may have been planned when they
+// were small.
+const resultsSQL = `ARRAY(
+		SELECT r.seq
+		FROM unnest($1::text[]) WITH ORDINALITY AS b (lane, batch),
+			LATERAL (SELECT results FROM lanes WHERE lanes.lane = b.lane LIMIT 1) AS l,
+			unnest(l.results) WITH ORDINALITY AS r (seq, place)
+		ORDER BY b.batch, r.place)`
+
 // settleNoncesSQL gives the nonces that this transaction claimed the answers of
-// their messages: $1 lane, $2 number, and of the messages $3 senders, $4 nonces,
-// $5 recipients, $6 whether they were connected. A nonce of which every message
-// was refused is free again. An upsert finds its rows by the key whatever the
-// planner thinks of the size of the table.
+// their messages: $1 lanes, and of the messages $2 senders, $3 nonces, $4 recipients,
+// $5 whether they were connected. A nonce of which every message was refused is free
+// again. An upsert finds its rows by the key whatever the planner thinks of the size of
+// the table.
 var settleNoncesSQL = `
 	WITH answer AS (
 		SELECT DISTINCT ON (m.sender, m.nonce) m.*
-		FROM unnest($3::integer[], $4::text[], $5::integer[], $6::boolean[],
-				(SELECT results FROM lanes WHERE lane = $1 AND number = $2 AND updated_at = now()))
+		FROM unnest($2::integer[], $3::text[], $4::integer[], $5::boolean[], ` + resultsSQL + `)
 			WITH ORDINALITY AS m (sender, nonce, recipient, connected, seq, place)
 		WHERE m.nonce <> '' AND m.seq <> ` + fmt.Sprint(repeated) + `
 		ORDER BY m.sender, m.nonce, m.seq > 0 DESC, m.place
@@ -104,41 +98,53 @@ var settleNoncesSQL = `
 		SET recipient = excluded.recipient, seq = excluded.seq, connected = excluded.connected
 		WHERE n.seq = 0`
 
-// tellFirstsSQL completes the result of a batch by what the nonces of repeated
-// messages know: $1 lane, $2 number, and of the messages $3 senders, $4 nonces. A
+// tellFirstsSQL completes the results of batches by what the nonces of repeated
+// messages know: $1 lanes, and of the messages $2 batches, $3 senders, $4 nonces. A
 // nonce that was pruned since it could not be claimed says nothing: sent again, it
-// will be new.
+// will be new. The lanes are locked already, so that their order here does not matter.
 var tellFirstsSQL = `
 	WITH told AS (
-		SELECT m.place, n.recipient, n.sent_at, n.connected,
+		SELECT m.batch, row_number() OVER (PARTITION BY m.batch ORDER BY m.place) AS place,
+			m.seq AS was, n.recipient, n.sent_at, n.connected,
 			CASE WHEN m.seq <> ` + fmt.Sprint(repeated) + ` THEN m.seq
 			ELSE coalesce(n.seq, ` + fmt.Sprint(verdicts[socialapi.RefusedUnavailable]) + `) END AS seq
-		FROM unnest($3::integer[], $4::text[], (SELECT results FROM lanes WHERE lane = $1))
-			WITH ORDINALITY AS m (sender, nonce, seq, place)
-		LEFT JOIN nonces n ON m.seq = ` + fmt.Sprint(repeated) + ` AND n.sender = m.sender AND n.nonce = m.nonce
-	)
-	UPDATE lanes SET
-		results = ARRAY(SELECT seq FROM told ORDER BY place),
-		firsts = (
-			SELECT jsonb_object_agg(place, jsonb_build_object(
+		FROM unnest($2::integer[], $3::integer[], $4::text[], ` + resultsSQL + `)
+			WITH ORDINALITY AS m (batch, sender, nonce, seq, place)
+		LEFT JOIN LATERAL (
+			SELECT recipient, seq, sent_at, connected
+			FROM nonces
+			WHERE m.seq = ` + fmt.Sprint(repeated) + ` AND sender = m.sender AND nonce = m.nonce
+			LIMIT 1) AS n ON true
+	), complete AS (
+		SELECT batch, array_agg(seq ORDER BY place) AS results,
+			jsonb_object_agg(place, jsonb_build_object(
 				'recipient', recipient,
 				'sent_at', (extract(epoch FROM date_trunc('milliseconds', sent_at)) * 1000)::bigint,
-				'connected', connected))
-			FROM told
-			WHERE recipient IS NOT NULL),
-		firsts_of = number
-	WHERE lane = $1 AND number = $2 AND ` + fmt.Sprint(repeated) + ` = ANY(results)
-	RETURNING results, firsts`
+				'connected', connected)) FILTER (WHERE recipient IS NOT NULL) AS firsts
+		FROM told
+		GROUP BY batch
+		HAVING bool_or(was = ` + fmt.Sprint(repeated) + `)
+	)
+	UPDATE lanes l SET
+		results = c.results,
+		firsts = c.firsts,
+		firsts_of = l.number
+	FROM complete c
+	JOIN unnest($1::text[]) WITH ORDINALITY AS b (lane, batch) USING (batch)
+	WHERE l.lane = b.lane
+	RETURNING l.lane, l.results, l.firsts`
 
-// queueNonces settles the nonces of a batch that was just stored; if it was stored
-// before, nothing happens.
-func queueNonces(q *pgx.Batch, b socialapi.Batch, c columns, lane *laneRow) {
-	q.Queue(settleNoncesSQL, b.Lane, b.Number, c.senders, c.nonces, c.recipients, c.connected)
-	q.Queue(tellFirstsSQL, b.Lane, b.Number, c.senders, c.nonces).QueryRow(func(r pgx.Row) error {
-		err := r.Scan(&lane.results, &lane.firsts)
-		if errors.Is(err, pgx.ErrNoRows) { // no nonce was known
+// queueNonces settles the nonces of batches that were just stored.
+func queueNonces(q *pgx.Batch, c columns, lanes map[string]*laneRow) {
+	q.Queue(settleNoncesSQL, c.lanes, c.senders, c.nonces, c.recipients, c.connected)
+	q.Queue(tellFirstsSQL, c.lanes, c.batches, c.senders, c.nonces).Query(func(rows pgx.Rows) error {
+		var name string
+		var row laneRow
+		_, err := pgx.ForEachRow(rows, []any{&name, &row.results, &row.firsts}, func() error {
+			lanes[name].results, lanes[name].firsts = row.results, row.firsts
+			row.results, row.firsts = nil, nil
 			return nil
-		}
+		})
 		return err
 	})
 }

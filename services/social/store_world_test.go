@@ -112,6 +112,13 @@ func (w *world) send(lane string, number int64, messages ...socialapi.Message) s
 	return out
 }
 
+// store stores a batch past the checks in front of the store.
+func (w *world) store(b socialapi.Batch, refused []socialapi.Refusal) (out socialapi.BatchResult, repeated bool, err error) {
+	s := &sending{batch: b, refused: refused}
+	w.srv.merger.send(s)
+	return s.result, s.repeated, s.err
+}
+
 // inbox reads a whole inbox in small pages, and checks what holds for each.
 func (w *world) inbox(user int) []bell.Event {
 	w.t.Helper()

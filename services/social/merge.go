@@ -1,0 +1,156 @@
+package social
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// mergedMessages is how many messages one transaction stores, unless a single batch
+	// has more.
+	mergedMessages = 512
+	// mergeShare is how many messages wait until another transaction begins beside
+	// those under way. With fewer it is cheaper to wait for the next one.
+	mergeShare = 64
+	// mergeWait is how long a batch waits for a transaction that hangs, before another
+	// one begins beside it.
+	mergeWait = 20 * time.Millisecond
+	// mergesAtOnce is how many transactions are under way at a time.
+	mergesAtOnce = 4
+)
+
+// merger has the batches of several lanes, of all gateways, stored by few transactions:
+// what comes while one is under way makes the next one. So nothing waits when it is
+// idle, and when it is busy many share a transaction and its flush to the disk.
+//
+// It has no goroutine of its own: one of those that wait stores for the others, then
+// hands that on to the next one.
+type merger struct {
+	store func(ctx context.Context, group []*sending) // static
+
+	mu       sync.Mutex // guards all below
+	waiting  []*entry
+	messages int // in waiting
+	storing  int // transactions under way, or about to be
+}
+
+// entry is a batch that waits.
+type entry struct {
+	*sending
+	called bool      // it was told to store, and does not know yet; guarded by merger.mu
+	wake   chan bool // true: it is stored; false: it is its turn to store. Capacity 2: each once
+}
+
+// send stores a batch, and returns when it is known what came of it.
+func (m *merger) send(s *sending) {
+	e := &entry{sending: s, wake: make(chan bool, 2)}
+	for turn := m.enter(e); turn || !m.await(e); turn = false {
+		if m.storeNext(e) {
+			return
+		}
+	}
+}
+
+// enter queues e, and says whether it is its turn to store at once.
+func (m *merger) enter(e *entry) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waiting = append(m.waiting, e)
+	m.messages += len(e.batch.Messages)
+	return m.begin(m.messages >= mergeShare)
+}
+
+// begin takes a turn, if nobody has one, or beside others if that is of use. It needs mu.
+func (m *merger) begin(beside bool) bool {
+	if m.storing > 0 && !beside || m.storing >= mergesAtOnce {
+		return false
+	}
+	m.storing++
+	return true
+}
+
+// await waits until e is stored (true), or has to store.
+func (m *merger) await(e *entry) (stored bool) {
+	timer := time.NewTimer(mergeWait)
+	defer timer.Stop()
+	select {
+	case stored = <-e.wake:
+		return stored
+	case <-timer.C:
+	}
+	if m.beginLate(e) {
+		return false
+	}
+	return <-e.wake
+}
+
+// beginLate takes a turn for one who has waited for too long.
+func (m *merger) beginLate(e *entry) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Contains(m.waiting, e) && !e.called && m.begin(true)
+}
+
+// storeNext uses the turn of e to store what waits, hands it on, and says whether e was
+// among what was stored.
+func (m *merger) storeNext(e *entry) (stored bool) {
+	group := m.take(e)
+	if len(group) > 0 {
+		m.store(context.Background(), sendingsOf(group)) // for several callers: none of them ends it
+	}
+	m.handOn()
+	for _, each := range group {
+		if each == e {
+			stored = true
+			continue
+		}
+		each.wake <- true
+	}
+	return stored
+}
+
+// take gives the batches of the next transaction to e, the oldest first. Of a lane it is
+// one at most: another one repeats it.
+func (m *merger) take(e *entry) (group []*entry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e.called = false
+	lanes := map[string]bool{}
+	messages := 0
+	m.waiting = slices.DeleteFunc(m.waiting, func(next *entry) bool {
+		n := len(next.batch.Messages)
+		if lanes[next.batch.Lane] || len(group) > 0 && messages+n > mergedMessages {
+			return false
+		}
+		lanes[next.batch.Lane] = true
+		group = append(group, next)
+		messages += n
+		return true
+	})
+	m.messages -= messages
+	return group
+}
+
+// handOn gives the turn to the one that waits longest, or back if nobody waits.
+func (m *merger) handOn() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, next := range m.waiting {
+		if !next.called {
+			next.called = true
+			next.wake <- false
+			return
+		}
+	}
+	m.storing--
+}
+
+func sendingsOf(group []*entry) []*sending {
+	sendings := make([]*sending, len(group))
+	for i, e := range group {
+		sendings[i] = e.sending
+	}
+	return sendings
+}
