@@ -21,6 +21,9 @@ const (
 	// nodeTimeout bounds the wait for any answer of a node: go-redis asks for the
 	// topology without a limit of ours, and others know it too.
 	nodeTimeout = time.Second
+	// protocol is RESP2. Before each command of RESP3 go-redis looks whether the server
+	// has pushed something, which costs more than to write the command.
+	protocol = 2
 )
 
 // Connect makes a client of a single Redis from a redis:// URL. It does not connect
@@ -45,6 +48,7 @@ func Options(url string) (*redis.Options, error) {
 	opts.ContextTimeoutEnabled = true
 	opts.MaxRetries = -1
 	opts.DialerRetries = 1 // one attempt: a refused connection is known at once
+	opts.Protocol = protocol
 	opts.DialTimeout = dialTimeout
 	opts.DisableIdentity = true // older servers refuse it, at every connection
 	// Of use to managed Redis only; elsewhere each connection would ask in vain.
@@ -62,6 +66,7 @@ func clusterOptions(url string) (*redis.ClusterOptions, error) {
 	}
 	opts.ContextTimeoutEnabled = true
 	opts.DialerRetries = 1
+	opts.Protocol = protocol
 	opts.DialTimeout = dialTimeout
 	opts.DisableIdentity = true
 	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
