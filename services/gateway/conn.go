@@ -47,7 +47,7 @@ type conn struct {
 	ws      *websocket.Conn
 	address string
 	version wire.Version
-	bucket  int // of the heartbeats
+	bucket  int // of Server.beats; says when its turn to be pinged is
 	limiter *rate.Limiter
 	tasks   sync.WaitGroup // the writer, and the opening of the inbox
 

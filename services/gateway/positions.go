@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// flushInterval is how often delivered positions are stored. Together with the
-	// pause before a ping it makes the 2 s of events that a killed gateway may
-	// deliver again.
-	flushInterval = time.Second
+	// flushInterval is how often delivered positions are stored: often, so that each
+	// time there are few. With the pause before a ping it stays within the 2 s of
+	// events that a killed gateway may deliver again.
+	flushInterval = 250 * time.Millisecond
 	// flushBatch is how many positions one request carries.
 	flushBatch = 5000
 )

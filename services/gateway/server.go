@@ -55,8 +55,10 @@ type Server struct {
 	presence  *presence
 	probe     *probe
 	asks      asks
-	pings     connList // sockets to which events were written since their last ping
 	handler   http.Handler
+
+	pings [pingSlices]connList // sockets to which events were written since their last ping, by their turn
+	beats []connList           // all sockets, by bucket: their turn to get a heartbeat
 
 	freshSessions  connList      // sockets that logged in just now
 	sessionsWanted chan struct{} // capacity 1: check all sessions now
@@ -80,7 +82,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 		accounts:    accountsapi.NewClient(cfg.AccountsURL, string(cfg.InternalSecret)),
 		social:      socialapi.NewClient(cfg.SocialURL, string(cfg.InternalSecret)),
 		headsWanted: make(chan struct{}, 1), sessionsWanted: make(chan struct{}, 1),
-		conns: map[*conn]struct{}{},
+		conns: map[*conn]struct{}{}, beats: newBeats(cfg.Heartbeat),
 	}
 	s.ended.L = &s.mu
 	s.connCtx, s.cancelConns = context.WithCancel(context.Background())
@@ -216,6 +218,7 @@ func (s *Server) remember(c *conn) bool {
 		return false
 	}
 	s.conns[c] = struct{}{}
+	s.beats[c.bucket].add(c)
 	s.metrics.sockets.Inc()
 	return true
 }
@@ -224,6 +227,7 @@ func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
+	s.beats[c.bucket].remove(c)
 	s.metrics.sockets.Dec()
 	s.ended.Broadcast()
 }

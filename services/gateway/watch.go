@@ -19,6 +19,14 @@ const (
 	// pingTick is the pause between the writing of an event and the ping that asks
 	// whether it was read: this long at most, half of it on average.
 	pingTick = time.Second
+	// pingSlice is how finely pings after events are spread over a pingTick, and
+	// heartbeats over the HEARTBEAT: to ping many sockets in one go, and to read all
+	// their pongs, holds up the messages that come meanwhile.
+	pingSlice  = 50 * time.Millisecond
+	pingSlices = int(pingTick / pingSlice)
+	// maxHeartbeat bounds the buckets of newBeats, whose number would grow with a
+	// HEARTBEAT of years. A socket is pinged this often in any case.
+	maxHeartbeat = time.Hour
 )
 
 // watchHeads bounds how long an event can stay unseen whose ring was lost: all
@@ -78,6 +86,17 @@ func (l *connList) add(c *conn) {
 	l.conns = append(l.conns, c)
 }
 
+// remove looks through the list, which has to be short.
+func (l *connList) remove(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.conns, c); i >= 0 {
+		last := len(l.conns) - 1
+		l.conns[i], l.conns[last] = l.conns[last], nil
+		l.conns = l.conns[:last]
+	}
+}
+
 func (l *connList) take() []*conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,27 +105,50 @@ func (l *connList) take() []*conn {
 	return conns
 }
 
-// heartbeat pings, without a timer for each socket: those that got events since the
-// last tick, to have them confirmed, and in turn all others once each HEARTBEAT.
+func (l *connList) all() []*conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.conns)
+}
+
+// newBeats are the buckets of the heartbeats: one for each slice of the HEARTBEAT.
+func newBeats(heartbeat time.Duration) []connList {
+	return make([]connList, max(1, int(min(heartbeat, maxHeartbeat)/pingSlice)))
+}
+
+// heartbeat pings, without a timer for each socket: those that got events since their
+// last ping, to have them confirmed, and in turn all others once each HEARTBEAT.
 func (s *Server) heartbeat(ctx context.Context) {
-	tick := time.NewTicker(pingTick)
+	began := time.Now()
+	tick := time.NewTicker(pingSlice)
 	defer tick.Stop()
-	for now := 0; ; now = (now + 1) % s.buckets() {
+	for next := 0; ; {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		for _, c := range s.pings.take() {
-			c.ping()
-		}
-		for _, c := range s.allConns() {
-			if c.bucket == now {
-				c.beat()
-			}
+		due := int(time.Since(began) / pingSlice) // counted by the clock: a busy machine loses ticks
+		next = max(next, due-len(s.beats))        // after a standstill each socket is due only once
+		for ; next < due; next++ {
+			s.beatSlice(next)
 		}
 	}
 }
+
+// beatSlice pings those whose turn is in the nth slice. A socket has the same turn in
+// each round, so that those that get events at the same moment stay apart for good.
+func (s *Server) beatSlice(n int) {
+	for _, c := range s.pings[n%pingSlices].take() {
+		c.ping()
+	}
+	for _, c := range s.beats[n%len(s.beats)].all() {
+		c.beat()
+	}
+}
+
+// pingInTurn has a socket pinged within a pingTick.
+func (s *Server) pingInTurn(c *conn) { s.pings[c.bucket%pingSlices].add(c) }
 
 // beat pings, and tells version 2 the newest seq, so that it knows if it has missed
 // something.
@@ -116,6 +158,3 @@ func (c *conn) beat() {
 		f.beat(c)
 	}
 }
-
-// buckets is over how many ticks the heartbeats are spread.
-func (s *Server) buckets() int { return max(1, int(s.cfg.Heartbeat/pingTick)) }

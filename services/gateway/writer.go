@@ -176,7 +176,7 @@ func (c *conn) appendPing(out []byte) []byte {
 
 // wroteEvent notes the newest seq for the next ping, which version 1 confirms by its
 // pong. It follows at once where the last one was a while ago, so that a client that
-// only looks in confirms too; otherwise within pingTick. It needs c.mu.
+// only looks in confirms too; otherwise in turn, within pingTick. It needs c.mu.
 func (c *conn) wroteEvent(f frame) {
 	if f.start != c.start { // of a log that is no more
 		return
@@ -191,7 +191,7 @@ func (c *conn) wroteEvent(f frame) {
 		c.enqueue(frame{kind: pingFrame})
 		return
 	}
-	c.srv.pings.add(c)
+	c.srv.pingInTurn(c)
 }
 
 // appendFrame adds a frame of a server, which is not masked (RFC 6455 section 5.2).

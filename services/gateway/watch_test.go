@@ -1,0 +1,151 @@
+package gateway
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pymessage/services/gateway/wire"
+)
+
+// unwritten are sockets of version 1, put into buckets in turn, whose frames stay in the
+// queue as if a writer were about to take them. They were pinged a moment ago, however
+// long the test takes.
+func (s *Server) unwritten(count int) (conns []*conn) {
+	for i := range count {
+		conns = append(conns, &conn{
+			srv: s, version: wire.V1, bucket: i % len(s.beats), writing: true, pinged: time.Now().Add(time.Hour),
+		})
+	}
+	return conns
+}
+
+// expectPings expects so many pings in the queue of each socket, and one more in those of
+// some.
+func expectPings(t *testing.T, conns []*conn, each, some int) {
+	t.Helper()
+	got := 0
+	for _, c := range conns {
+		more := len(c.queue) - each
+		if more != 0 && more != 1 {
+			t.Fatalf("a socket was pinged %d times, want %d or one more", len(c.queue), each)
+		}
+		got += more
+	}
+	if got != some {
+		t.Fatalf("%d sockets were pinged more than %d times, want %d", got, each, some)
+	}
+}
+
+func TestSocketsThatGetEventsAtTheSameMomentArePingedInTurn(t *testing.T) {
+	t.Parallel()
+
+	const each = 10
+	s := &Server{beats: newBeats(time.Hour)}
+	conns := s.unwritten(each * pingSlices)
+	for _, c := range conns {
+		c.wroteEvent(frame{kind: eventFrame, seq: 1})
+		c.wroteEvent(frame{kind: eventFrame, seq: 2}) // one ping asks for both
+	}
+	const begin = pingSlices / 2 // anywhere: within a round it is everybody's turn
+	for n := range pingSlices {
+		expectPings(t, conns, 0, n*each)
+		s.beatSlice(begin + n)
+	}
+	expectPings(t, conns, 1, 0)
+	for n := range pingSlices { // there is nothing to ask for
+		s.beatSlice(n)
+	}
+	expectPings(t, conns, 1, 0)
+}
+
+func TestEverySocketIsPingedOnceEachHeartbeatUntilItEnds(t *testing.T) {
+	t.Parallel()
+
+	const each = 3
+	s := &Server{conns: map[*conn]struct{}{}, beats: newBeats(1500 * time.Millisecond), metrics: newMetrics(prometheus.NewRegistry())}
+	round := len(s.beats)
+	conns := s.unwritten(each * round)
+	for _, c := range conns {
+		s.remember(c)
+	}
+	for n := range 2 * round {
+		expectPings(t, conns, n/round, n%round*each)
+		s.beatSlice(n)
+	}
+	ended, left := conns[:round], conns[round:]
+	for _, c := range ended {
+		s.forget(c)
+	}
+	for n := range round {
+		s.beatSlice(n)
+	}
+	expectPings(t, ended, 2, 0)
+	expectPings(t, left, 3, 0)
+}
+
+func TestTheBucketsOfAnEndlessHeartbeatAreBounded(t *testing.T) {
+	t.Parallel()
+
+	for heartbeat, want := range map[time.Duration]int{
+		time.Millisecond: 1, time.Second: pingSlices, 25 * time.Second: 25 * pingSlices, 1 << 62: 3600 * pingSlices,
+	} {
+		if got := len(newBeats(heartbeat)); got != want {
+			t.Errorf("%v: %d buckets, want %d", heartbeat, got, want)
+		}
+	}
+}
+
+func TestManySocketsThatGetEventsAtTheSameMomentConfirmAllOfThem(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.Heartbeat = time.Hour }) // no ping but those after events
+
+	var bobs []*client
+	var reading sync.WaitGroup
+	for i := range 2 * pingSlices {
+		bob := b.enter(t, fmt.Sprint("bob", i))
+		bobs = append(bobs, bob)
+		_ = bob.ws.SetReadDeadline(time.Time{})
+		reading.Go(func() { // a library pongs by itself while it reads
+			for err := error(nil); err == nil; {
+				_, _, err = bob.ws.ReadMessage()
+			}
+		})
+	}
+	for seq := range int64(3) { // the first is asked for at once, the others in turn
+		began := time.Now()
+		for _, bob := range bobs {
+			b.ring(bob.id, b.append(bob.id, 10000999, "to all"))
+		}
+		for _, bob := range bobs {
+			b.awaitPosition(t, bob.id, seq+1)
+		}
+		if took := time.Since(began); took > patience { // 1.3 s, and a loaded machine
+			t.Errorf("all have confirmed after %v", took)
+		}
+	}
+	for _, bob := range bobs {
+		bob.ws.Close()
+	}
+	reading.Wait()
+}
+
+func TestEverySocketIsToldTheNewestSeqEachHeartbeat(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.Heartbeat = time.Second })
+
+	var bobs []*client
+	for i := range 2 * pingSlices {
+		bob, _ := b.enter2(t, fmt.Sprint("bob", i))
+		bob.expect(`{"type":"synced","seq":0}`)
+		bobs = append(bobs, bob)
+	}
+	for range 3 {
+		for _, bob := range bobs {
+			bob.expect(`{"type":"heartbeat","seq":0}`)
+		}
+	}
+}
