@@ -59,6 +59,9 @@ type Program struct {
 	Settings any                                         // pointer to the settings struct, embeds Common
 	Serve    func(ctx context.Context, p *Process) error // builds the service and calls Process.Run
 
+	// GCPercent is the GOGC of a large heap, see headroom; 0 is Go's own, 100.
+	GCPercent int
+
 	// Database are commands that do something to the schema behind DATABASE_URL and
 	// end; none where there is no schema.
 	Database []DatabaseCommand
@@ -132,6 +135,7 @@ func (prog Program) serve(ctx context.Context, environ []string, stdout, stderr 
 	common := commonOf(prog.Settings)
 	log := prog.logger(stdout, common.LogLevel)
 	log.Info("starting", "version", Version, "commit", Commit)
+	defer prog.holdHeadroom(environ)()
 	return status(log, "serve", prog.Serve(ctx, NewProcess(common, log)))
 }
 

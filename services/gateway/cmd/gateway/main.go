@@ -4,24 +4,21 @@ package main
 import (
 	"context"
 	"os"
-	"runtime/debug"
 
 	"pymessage/internal/service"
 	"pymessage/services/gateway"
 )
 
-// gcPercent is GOGC where the environment says nothing. Most sockets are idle: what
-// a gateway needs is their memory, and the default would double it.
+// gcPercent is GOGC for many sockets, where the environment says nothing. Most are
+// idle: what a gateway needs is their memory, and the default would double it.
 const gcPercent = 50
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	var cfg gateway.Config
 	os.Exit(service.Main(service.Program{
-		Name:     "gateway",
-		Settings: &cfg,
+		Name:      "gateway",
+		Settings:  &cfg,
+		GCPercent: gcPercent,
 		Serve: func(ctx context.Context, p *service.Process) error {
 			return gateway.Serve(ctx, cfg, p)
 		},

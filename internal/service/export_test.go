@@ -1,0 +1,4 @@
+package service
+
+// PercentFor is the rule for GOGC.
+var PercentFor = percentFor
