@@ -15,6 +15,8 @@ FUZZ := \
 	./services/gateway/wire:FuzzSplitFlat \
 	./services/gateway/wire:FuzzAppendText \
 	./internal/bell:FuzzDecode \
+	./services/social/socialapi:FuzzDecodeBatch \
+	./services/social/socialapi:FuzzDecodeBatchResult \
 	./services/accounts:FuzzParsePHC \
 	./services/accounts:FuzzUsername
 

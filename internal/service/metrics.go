@@ -88,7 +88,8 @@ var requestBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25
 
 // MeasureHTTP makes a middleware for chi routers that measures how long requests
 // take, by route, method and class of the status. It registers the metric, so all
-// routers of a process share one middleware.
+// routers of a process share one middleware. A request for an upgrade, which lasts as
+// long as its connection, is not measured.
 func MeasureHTTP(reg prometheus.Registerer) func(http.Handler) http.Handler {
 	durations := promauto.With(reg).NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "pymessage_http_request_duration_seconds",
@@ -97,6 +98,10 @@ func MeasureHTTP(reg prometheus.Registerer) func(http.Handler) http.Handler {
 	}, []string{"route", "method", "code"})
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Upgrade") != "" {
+				next.ServeHTTP(w, r)
+				return
+			}
 			start := time.Now()
 			answer := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 			code := "5xx" // stays so when the handler panics

@@ -13,6 +13,7 @@ import (
 	"pymessage/internal/bell"
 	"pymessage/internal/fault"
 	"pymessage/internal/httpjson"
+	"pymessage/internal/stream"
 	"pymessage/services/accounts/accountsapi"
 	"pymessage/services/social/socialapi"
 )
@@ -67,6 +68,7 @@ func newNeighbours(t testing.TB) *neighbours {
 	handle(mux, n, accountsapi.PathEnd, n.end)
 	handle(mux, n, accountsapi.PathEnded, n.ended)
 	handle(mux, n, socialapi.PathSend, n.send)
+	handleSends(mux, n)
 	handle(mux, n, socialapi.PathOpen, n.open)
 	handleMany(mux, n, socialapi.PathOpenMany, socialapi.PathOpen, n.open)
 	handle(mux, n, socialapi.PathRead, n.read)
@@ -124,6 +126,26 @@ func handleMany[In, Out any](mux *http.ServeMux, n *neighbours, path, one string
 			return
 		}
 		many(w, r)
+	})
+}
+
+// handleSends serves by a stream what is served at PathSend, with the same faults and
+// drops.
+func handleSends(mux *http.ServeMux, n *neighbours) {
+	streams := stream.NewServer(func(_ context.Context, call, out []byte) ([]byte, error) {
+		b, err := socialapi.DecodeBatch(call)
+		if err != nil {
+			return nil, err
+		}
+		result, err := carryOut(n, socialapi.PathSend, b, n.send)
+		return socialapi.AppendBatchResult(out, result), err
+	}, slog.New(slog.DiscardHandler))
+	mux.HandleFunc(socialapi.PathSendStream, func(w http.ResponseWriter, r *http.Request) {
+		if n.isEarlier() {
+			http.NotFound(w, r)
+			return
+		}
+		streams.ServeHTTP(w, r)
 	})
 }
 

@@ -1,6 +1,7 @@
 package social
 
 import (
+	"context"
 	"net/http"
 	"slices"
 
@@ -14,6 +15,7 @@ type middleware = func(http.Handler) http.Handler
 // internalHandler serves what the gateways ask: package socialapi.
 func (s *server) internalHandler(secret string, measure middleware) http.Handler {
 	r := httpjson.NewRouter(measure, httpjson.RequireSecret(secret))
+	r.Method(http.MethodGet, socialapi.PathSendStream, s.sends)
 	r.Post(socialapi.PathSend, httpjson.Endpoint(s.log, s.postSend))
 	r.Post(socialapi.PathOpen, httpjson.Endpoint(s.log, s.postOpen))
 	r.Post(socialapi.PathRead, httpjson.Endpoint(s.log, s.postRead))
@@ -40,6 +42,23 @@ func (s *server) internalHandler(secret string, measure middleware) http.Handler
 }
 
 func (s *server) postSend(r *http.Request, b socialapi.Batch) (out socialapi.BatchResult, err error) {
+	return s.takeBatch(r.Context(), b)
+}
+
+// callSend is postSend by a stream.
+func (s *server) callSend(ctx context.Context, call, out []byte) ([]byte, error) {
+	b, err := socialapi.DecodeBatch(call)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "the call is not a batch")
+	}
+	result, err := s.takeBatch(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	return socialapi.AppendBatchResult(out, result), nil
+}
+
+func (s *server) takeBatch(ctx context.Context, b socialapi.Batch) (out socialapi.BatchResult, err error) {
 	switch n := len(b.Messages); {
 	case b.Lane == "" || len(b.Lane) > socialapi.MaxLaneName || !isText(b.Lane):
 		return out, fault.New(fault.Invalid, "lane must be a text of 1 to %d bytes", socialapi.MaxLaneName)
@@ -48,7 +67,7 @@ func (s *server) postSend(r *http.Request, b socialapi.Batch) (out socialapi.Bat
 	case n < 1 || n > socialapi.MaxBatch:
 		return out, fault.New(fault.Invalid, "a batch has 1 to %d messages", socialapi.MaxBatch)
 	}
-	return s.send(r.Context(), b)
+	return s.send(ctx, b)
 }
 
 func (s *server) postOpen(r *http.Request, in socialapi.UserRequest) (out socialapi.Opening, err error) {

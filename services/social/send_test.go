@@ -1,12 +1,11 @@
 package social
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +14,8 @@ import (
 
 	"pymessage/internal/bell"
 	"pymessage/internal/fault"
+	"pymessage/internal/stream"
+	"pymessage/internal/testenv"
 	"pymessage/services/social/socialapi"
 )
 
@@ -156,24 +157,15 @@ func TestWhatOnlyPostgresFindsBadIsRefusedAlone(t *testing.T) {
 	}
 }
 
-// dropFirst carries the first n requests out and breaks off instead of answering.
-func dropFirst(n int64, h http.Handler) http.Handler {
-	var served atomic.Int64
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if served.Add(1) <= n {
-			h.ServeHTTP(httptest.NewRecorder(), r)
-			panic(http.ErrAbortHandler)
-		}
-		h.ServeHTTP(w, r)
-	})
-}
-
 func TestABatchWhoseAnswerIsLostIsStoredOnceAndAnsweredTheSameLater(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
 	u := w.users(2)
-	flaky := w.serve(dropFirst(1, w.handler))
+	flaky := w.serve(stream.NewServer(func(ctx context.Context, call, out []byte) ([]byte, error) {
+		_, _ = w.srv.callSend(ctx, call, out)
+		panic(http.ErrAbortHandler) // the connection breaks
+	}, testenv.Logger(t)))
 	b := socialapi.Batch{Lane: "lane", Number: 1, Messages: []socialapi.Message{
 		message(u[0], u[1], "once"), message(u[0], u[1]+5, "to nobody"), message(u[0], u[1], "and in order"),
 	}}
@@ -295,5 +287,41 @@ func TestABlockLooksLikeAbsenceToBoth(t *testing.T) {
 			wantResults(t, w.send("lane", 2, batch...), seq(4), seq(1), seq(5))
 			wantResults(t, w.send("nonces", 2, nonces...), seq(6), seq(2))
 		}
+	}
+}
+
+func TestAServiceOfTheVersionBeforeGetsItsBatchesPosted(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	u := w.users(2)
+	streams := 0
+	earlier := w.serve(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == socialapi.PathSendStream {
+			streams++
+			http.NotFound(rw, r)
+			return
+		}
+		w.handler.ServeHTTP(rw, r)
+	}))
+	for number := int64(1); number <= 3; number++ {
+		b := socialapi.Batch{Lane: "lane", Number: number, Messages: []socialapi.Message{message(u[0], u[1], "hi")}}
+		out, err := earlier.Send(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantResults(t, out, seq(number))
+	}
+	if streams != 1 {
+		t.Errorf("a stream was asked for %d times", streams)
+	}
+}
+
+func TestACallThatIsNoBatchIsInvalid(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	if _, err := w.srv.callSend(t.Context(), []byte("\xff"), nil); !errors.Is(err, fault.Invalid) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"pymessage/internal/bell"
 	"pymessage/internal/postgres"
 	"pymessage/internal/service"
+	"pymessage/internal/stream"
 	"pymessage/services/accounts/accountsapi"
 )
 
@@ -39,13 +40,14 @@ func Serve(ctx context.Context, cfg Config, p *service.Process) error {
 	return p.Run(ctx,
 		service.HTTP(cfg.ListenAddr, s.publicHandler(measure)),
 		service.HTTP(cfg.InternalAddr, s.internalHandler(string(cfg.InternalSecret), measure)),
+		s.sends.Run,
 		s.pruneLanes,
 		s.pruneNonces,
 		s.pruneInboxes)
 }
 
 func newServer(cfg Config, st *store, accounts *accountsapi.Client, ringer *bell.Ringer, log *slog.Logger) *server {
-	return &server{
+	s := &server{
 		store:  st,
 		merger: &merger{store: st.send},
 		directory: &directory{
@@ -61,4 +63,6 @@ func newServer(cfg Config, st *store, accounts *accountsapi.Client, ringer *bell
 
 		trustedProxies: cfg.TrustedProxies,
 	}
+	s.sends = stream.NewServer(s.callSend, log)
+	return s
 }

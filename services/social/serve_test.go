@@ -75,6 +75,9 @@ func TestTheServiceIsReadyWithoutAccountsAndStopsWhenTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantResults(t, out, refused(socialapi.RefusedUnavailable))
+	if _, err := client.Heads(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
 	if status, _ := get(t, "http://"+cfg.ListenAddr+"/"); status != http.StatusNotFound {
 		t.Errorf("public port: status %d", status)
 	}
@@ -87,7 +90,7 @@ func TestTheServiceIsReadyWithoutAccountsAndStopsWhenTold(t *testing.T) {
 		`pymessage_social_nonces_repeated_total 0`,
 		`pymessage_social_store_seconds_count{operation="send"} 1`,
 		`pymessage_social_account_lookups_total{outcome="failed"} 1`,
-		`pymessage_http_request_duration_seconds_count{code="2xx",method="POST",route="/internal/v1/messages/send"} 1`,
+		`pymessage_http_request_duration_seconds_count{code="2xx",method="POST",route="/internal/v1/inbox/heads"} 1`,
 		`pymessage_postgres_connections_max 3`,
 	} {
 		if !strings.Contains(metrics, "\n"+line+"\n") {

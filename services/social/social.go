@@ -13,6 +13,7 @@ import (
 
 	"pymessage/internal/bell"
 	"pymessage/internal/fault"
+	"pymessage/internal/stream"
 	"pymessage/services/social/socialapi"
 )
 
@@ -20,6 +21,7 @@ import (
 type server struct {
 	store      *store
 	merger     *merger
+	sends      *stream.Server // of batches
 	directory  *directory
 	maxWaiting int           // friend requests that may wait for one user's answer
 	messageAge time.Duration // from which what is delivered is deleted; 0: never

@@ -3,24 +3,37 @@ package socialapi
 import (
 	"context"
 	"errors"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"pymessage/internal/fault"
 	"pymessage/internal/httpjson"
+	"pymessage/internal/stream"
 )
 
 // Client calls the social service. Every method may return the fault
 // Unavailable, after which it is not known whether the request was carried out.
 // Changes between users are tried a few times before.
-type Client struct{ http *httpjson.Client }
+type Client struct {
+	http     *httpjson.Client
+	sends    *stream.Client
+	postTill atomic.Int64 // until when batches are posted, in Unix nanoseconds
+}
 
 // NewClient makes a client of the internal port at base.
 func NewClient(base, secret string) *Client {
-	return &Client{httpjson.NewClient(base, secret)}
+	return &Client{
+		http:  httpjson.NewClient(base, secret),
+		sends: stream.NewClient(strings.TrimSuffix(base, "/")+PathSendStream, secret),
+	}
 }
 
 // Close gives up idle connections.
-func (c *Client) Close() { c.http.Close() }
+func (c *Client) Close() {
+	c.http.Close()
+	c.sends.Close()
+}
 
 func post[Out any](ctx context.Context, c *Client, path string, in any) (Out, error) {
 	var out Out
@@ -30,9 +43,26 @@ func post[Out any](ctx context.Context, c *Client, path string, in any) (Out, er
 
 // Send stores a batch. The same batch may be sent again until it is answered.
 // Faults: Conflict (a later batch of the lane was stored already), Invalid.
-func (c *Client) Send(ctx context.Context, b Batch) (BatchResult, error) {
-	return post[BatchResult](ctx, c, PathSend, b)
+func (c *Client) Send(ctx context.Context, b Batch) (out BatchResult, err error) {
+	if time.Now().UnixNano() < c.postTill.Load() {
+		return post[BatchResult](ctx, c, PathSend, b)
+	}
+	err = c.sends.Call(ctx,
+		func(call []byte) []byte { return AppendBatch(call, b) },
+		func(answer []byte) (err error) {
+			out, err = DecodeBatchResult(answer)
+			return err
+		})
+	if errors.Is(err, stream.ErrNotSpoken) {
+		c.postTill.Store(time.Now().Add(postFor).UnixNano())
+		return post[BatchResult](ctx, c, PathSend, b)
+	}
+	return out, err
 }
+
+// postFor is for how long batches are posted to a service of the version before, until
+// it is tried whether there is one of this version.
+const postFor = 10 * time.Second
 
 // Open tells where a user's inbox stands.
 func (c *Client) Open(ctx context.Context, user int) (Opening, error) {

@@ -27,6 +27,9 @@ const (
 	PathMarkRead  = "/internal/v1/history/mark-read"
 	PathDelete    = "/internal/v1/users/delete"
 
+	// PathSendStream takes what PathSend takes, over package stream (see send.go).
+	PathSendStream = "/internal/v1/messages/send-stream"
+
 	PathOpenMany = "/internal/v1/inbox/open-many" // as httpjson.ManyEndpoint has them
 	PathReadMany = "/internal/v1/inbox/read-many"
 )
