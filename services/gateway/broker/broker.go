@@ -46,7 +46,8 @@ type Broker struct {
 	handler  Handler
 	log      *slog.Logger
 	metrics  metrics
-	lines    []*line // by partition
+	lines    []*line       // by partition
+	due      chan struct{} // capacity 1: somebody is due in a memory
 }
 
 // verbs are what a subscriber says and hears.
@@ -71,7 +72,8 @@ func New(settings bell.Redis, h Handler, log *slog.Logger, reg prometheus.Regist
 		return nil, err
 	}
 	bell.Measure(reg, map[string]redis.UniversalClient{"rings": rdb, "presence": presence})
-	b := &Broker{rdb: rdb, presence: presence, channels: settings.Channels(), verbs: plain, handler: h, log: log}
+	b := &Broker{rdb: rdb, presence: presence, channels: settings.Channels(), verbs: plain, handler: h, log: log,
+		due: make(chan struct{}, 1)}
 	if b.channels.Sharded() {
 		b.verbs = sharded
 	}
@@ -97,13 +99,14 @@ func (b *Broker) Channels() bell.Channels { return b.channels }
 // Ping asks whether Redis is there.
 func (b *Broker) Ping(ctx context.Context) error { return b.rdb.Ping(ctx).Err() }
 
-// Run keeps the lines up until ctx ends.
+// Run keeps the lines up, and what they remember fresh, until ctx ends.
 func (b *Broker) Run(ctx context.Context) error {
 	var g errgroup.Group
 	for _, l := range b.lines {
 		g.Go(func() error { return l.run(ctx) })
 	}
 	g.Go(func() error { return b.watch(ctx) })
+	g.Go(func() error { return b.refresh(ctx) })
 	return g.Wait()
 }
 

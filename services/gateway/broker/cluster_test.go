@@ -125,6 +125,7 @@ func TestAClusterMayReplaceItsMasters(t *testing.T) {
 	if !s.right() {
 		t.Fatal("presence is wrong")
 	}
+	neverForgets(t, s.asks, s.users)
 	s.ringAll(t)
 	stop := s.neverAbsent(t)
 	defer stop()

@@ -51,7 +51,7 @@ type subscription struct {
 
 func newLine(b *Broker, partition int) *line {
 	return &line{b: b, number: partition, beacon: b.channels.Nobody(partition),
-		wake: make(chan struct{}, 1), memory: newMemory(), subs: map[int]*subscription{}, dirty: map[int]struct{}{}}
+		wake: make(chan struct{}, 1), memory: newMemory(b.due), subs: map[int]*subscription{}, dirty: map[int]struct{}{}}
 }
 
 func (l *line) healthy() bool {

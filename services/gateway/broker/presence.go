@@ -18,7 +18,8 @@ const (
 // Connected says of each user whether some gateway holds a socket of that user.
 // Unknown counts as connected: when Redis is away, does not answer in time, does not
 // know of our own subscriptions, or was connected to anew within the last seconds. Who
-// was found to be connected just now is not asked for again.
+// was found to be connected just now is not asked for again; who is asked for often is
+// looked after in time (see refresh).
 func (b *Broker) Connected(ctx context.Context, users []int) []bool {
 	out := make([]bool, len(users))
 	var rest, places []int
@@ -30,20 +31,28 @@ func (b *Broker) Connected(ctx context.Context, users []int) []bool {
 	if len(rest) == 0 {
 		return out
 	}
-	asked := b.moments()
-	there, known := b.look(ctx, rest)
-	for i, user := range rest {
-		out[places[i]] = there[i] || !known[i]
-		if there[i] {
-			b.line(user).memory.found(user, asked[b.channels.Partition(user)])
-		}
+	there, known := b.find(ctx, rest)
+	for i, place := range places {
+		out[place] = there[i] || !known[i]
 	}
 	return out
 }
 
+// find is look, and remembers who is there.
+func (b *Broker) find(ctx context.Context, users []int) (there, known []bool) {
+	asked := b.moments()
+	there, known = b.look(ctx, users)
+	for i, user := range users {
+		if there[i] {
+			b.line(user).memory.found(user, asked[b.channels.Partition(user)])
+		}
+	}
+	return there, known
+}
+
 // moments are, by partition, those at which a question begins.
-func (b *Broker) moments() []int64 {
-	out := make([]int64, len(b.lines))
+func (b *Broker) moments() []moment {
+	out := make([]moment, len(b.lines))
 	for i, l := range b.lines {
 		out[i] = l.memory.now()
 	}
