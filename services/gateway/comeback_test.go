@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,9 +107,10 @@ func TestResumesThatFailTogetherMayBeTriedAgain(t *testing.T) {
 	b := setup(t)
 
 	bob, token := b.enter2(t, "bob")
-	failures := 1
+	var failures atomic.Int32
+	failures.Store(1)
 	b.fail(accountsapi.PathResume, func() error {
-		if failures--; failures >= 0 {
+		if failures.Add(-1) >= 0 {
 			panic(http.ErrAbortHandler) // as if the pod were killed
 		}
 		return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,9 +130,10 @@ func TestAStoreThatFailsIsReadAgainUntilItAnswers(t *testing.T) {
 	bob.ws.Close()
 	b.append(bob.id, 10000009, "kept")
 	for _, path := range []string{socialapi.PathOpen, socialapi.PathRead} {
-		failures := 3
+		var failures atomic.Int32
+		failures.Store(3)
 		b.fail(path, func() error {
-			if failures--; failures >= 0 {
+			if failures.Add(-1) >= 0 {
 				return fault.New(fault.Unavailable, "as the test wants")
 			}
 			return nil

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,9 +147,10 @@ func TestSessionsThatEndWhileRedisIsAwayAreFound(t *testing.T) {
 	if err := redis.Kill(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	failures := 1 // and accounts is away for a moment, too
+	var failures atomic.Int32 // and accounts is away for a moment, too
+	failures.Store(1)
 	b.fail(accountsapi.PathEnded, func() error {
-		if failures--; failures >= 0 {
+		if failures.Add(-1) >= 0 {
 			return fault.New(fault.Unavailable, "as the test wants")
 		}
 		return nil
@@ -168,8 +170,8 @@ func TestSessionsWhoseEndWasNotHeardAreFoundWhenRedisIsBack(t *testing.T) {
 	bob.expectClose(4502)
 }
 
-// awaitSessionCheck waits until the sockets that are new now were checked. Then only
-// what is tested finds the end of a session in time.
+// awaitSessionCheck has the sessions checked that there are now, also the new ones. Then
+// only what is tested finds the end of a session in time.
 func (b *bundle) awaitSessionCheck(t *testing.T) {
 	t.Helper()
 	checked := make(chan struct{}, 1)
@@ -180,6 +182,7 @@ func (b *bundle) awaitSessionCheck(t *testing.T) {
 		}
 		return nil
 	})
+	b.hub.Restored()
 	await(t, "a check of the sessions", checked)
 	b.fail(accountsapi.PathEnded, nil)
 }

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 
 	"pymessage/internal/fault"
+	"pymessage/services/accounts/accountsapi"
 	"pymessage/services/gateway/wire"
 	"pymessage/services/social/socialapi"
 )
@@ -307,9 +309,10 @@ func TestVersion2IsNotLoggedInWhileItsInboxCannotBeOpened(t *testing.T) {
 	b := setup(t)
 
 	b.enter2(t, "alice")
-	failures := 1
+	var failures atomic.Int32
+	failures.Store(1)
 	b.fail(socialapi.PathOpen, func() error {
-		if failures--; failures >= 0 {
+		if failures.Add(-1) >= 0 {
 			return fault.New(fault.Unavailable, "as the test wants")
 		}
 		return nil
@@ -365,8 +368,11 @@ func TestASocketOfADeletedAccountEndsWithoutARing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 
+	deleted := make(chan struct{})
+	b.fail(accountsapi.PathEnded, func() error { <-deleted; return nil }) // the check of new sockets waits for it
 	bob := b.enter(t, "bob")
 	b.delete(bob.id)
+	close(deleted)
 	bob.expectClose(4502) // within a second, since it is new
 	alice := b.enter(t, "alice")
 	alice.message(alice.id, "still here")
