@@ -65,7 +65,8 @@ func TestEventsOfOneUserShareARing(t *testing.T) {
 		return ring{user: user, envelope: Envelope{Epoch: "e", Events: []Event{{Seq: seq, Content: content}}}}
 	}
 	long := strings.Repeat("x", joinedBytes)
-	got := join([]ring{event(1, 1, ""), event(2, 1, ""), event(1, 2, ""), {user: 1, envelope: Envelope{Session: "s"}}, event(1, 3, ""), event(2, 2, long), event(2, 3, "")})
+	next := round{latest: map[int]int{}, rings: []ring{event(1, 1, ""), event(2, 1, ""), event(1, 2, ""), {user: 1, envelope: Envelope{Session: "s"}}, event(1, 3, ""), event(2, 2, long), event(2, 3, "")}}
+	got := next.join()
 	var seqs []string
 	for _, r := range got {
 		said := strings.TrimSpace(fmt.Sprintf("%d %s", r.user, r.envelope.Session))

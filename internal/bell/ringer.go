@@ -133,43 +133,53 @@ func (r *Ringer) Run(ctx context.Context) error {
 }
 
 func (r *Ringer) run(ctx context.Context, queue <-chan ring) error {
+	next := round{latest: map[int]int{}}
 	for {
 		select {
 		case first := <-queue:
-			r.publish(context.WithoutCancel(ctx), gather(first, queue))
+			next.gather(first, queue)
+			r.publish(context.WithoutCancel(ctx), &next)
 		case <-ctx.Done():
-			r.drain(context.WithoutCancel(ctx), queue)
+			r.drain(context.WithoutCancel(ctx), &next, queue)
 			return ctx.Err()
 		}
 	}
 }
 
-func (r *Ringer) drain(ctx context.Context, queue <-chan ring) {
+func (r *Ringer) drain(ctx context.Context, next *round, queue <-chan ring) {
 	for {
 		select {
 		case first := <-queue:
-			r.publish(ctx, gather(first, queue))
+			next.gather(first, queue)
+			r.publish(ctx, next)
 		default:
 			return
 		}
 	}
 }
 
-// gather takes what is queued behind first, without waiting.
-func gather(first ring, queue <-chan ring) []ring {
-	batch := []ring{first}
-	for len(batch) < ringBatch {
-		select {
-		case next := <-queue:
-			batch = append(batch, next)
-		default:
-			return batch
-		}
-	}
-	return batch
+// round is what is published at once. It is used again and again.
+type round struct {
+	rings  []ring
+	latest map[int]int // user: the place in rings of the last one
 }
 
-func (r *Ringer) publish(ctx context.Context, batch []ring) {
+// gather takes what is queued behind first, without waiting.
+func (o *round) gather(first ring, queue <-chan ring) {
+	clear(o.rings)
+	o.rings = append(o.rings[:0], first)
+	for len(o.rings) < ringBatch {
+		select {
+		case next := <-queue:
+			o.rings = append(o.rings, next)
+		default:
+			return
+		}
+	}
+}
+
+func (r *Ringer) publish(ctx context.Context, next *round) {
+	gathered := float64(len(next.rings))
 	ctx, cancel := context.WithTimeout(ctx, ringTimeout)
 	defer cancel()
 	pipe := r.rdb.Pipeline()
@@ -178,7 +188,7 @@ func (r *Ringer) publish(ctx context.Context, batch []ring) {
 		publish = pipe.SPublish
 	}
 	var heard []func()
-	for _, b := range join(batch) {
+	for _, b := range next.join() {
 		payload, err := encode(b.envelope)
 		if err != nil {
 			r.log.ErrorContext(ctx, "ring could not be encoded", "err", err)
@@ -190,30 +200,30 @@ func (r *Ringer) publish(ctx context.Context, batch []ring) {
 		}
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		r.log.WarnContext(ctx, "rings lost; the gateways' checks will find what they were for", "rings", len(batch), "err", err)
-		r.rings.WithLabelValues("failed").Add(float64(len(batch)))
+		r.log.WarnContext(ctx, "rings lost; the gateways' checks will find what they were for", "rings", gathered, "err", err)
+		r.rings.WithLabelValues("failed").Add(gathered)
 		return
 	}
-	r.rings.WithLabelValues("published").Add(float64(len(batch)))
+	r.rings.WithLabelValues("published").Add(gathered)
 	for _, tell := range heard {
 		tell()
 	}
 }
 
-// join makes one ring of the events of one user: what Redis and the gateways that
-// listen have to do is by the ring.
-func join(batch []ring) []ring {
-	if len(batch) == 1 {
-		return batch
+// join makes one ring of the events of one user, in place: what Redis and the gateways
+// that listen have to do is by the ring.
+func (o *round) join() []ring {
+	if len(o.rings) == 1 {
+		return o.rings
 	}
-	joined := make([]ring, 0, len(batch))
-	latest := make(map[int]int, len(batch)) // user: place in joined
-	for _, next := range batch {
-		if i, ok := latest[next.user]; ok && joined[i].takes(next) {
+	clear(o.latest)
+	joined := o.rings[:0]
+	for _, next := range o.rings {
+		if i, ok := o.latest[next.user]; ok && joined[i].takes(next) {
 			joined[i].envelope.Events = append(joined[i].envelope.Events, next.envelope.Events...)
 			continue
 		}
-		latest[next.user] = len(joined)
+		o.latest[next.user] = len(joined)
 		joined = append(joined, next)
 	}
 	return joined

@@ -73,22 +73,22 @@ type conn struct {
 
 	mu        sync.Mutex // guards all below
 	room      sync.Cond  // on mu: fewer answers owed, fewer sends in flight, or closed
-	queue     []frame
-	queued    int    // bytes in queue and being written
-	writing   bool   // a writer exists
-	closed    bool   // nothing more is queued or written
-	owed      int    // answers not written yet
-	inFlight  int    // sends in a lane
-	lane      *lane  // where the last send went
-	stalled   bool   // an event did not fit into the queue: go on from the store when it is empty
-	busy      bool   // a request other than a send is being worked on
-	draining  bool   // requests are no longer accepted
-	closing   bool   // a close frame is queued or written: nothing follows it
-	leaving   bool   // logout is being worked on: its answer comes before the end
-	revoked   bool   // the session is over
-	pong      []byte // payload of the pong that is queued; nil: none is
-	dirty     bool   // events were written since the last ping
-	unasked   int    // bytes of events written since then
+	out       *outbox    // nil: nothing is to be written
+	queued    int        // bytes that wait and are being written
+	writing   bool       // a writer exists
+	closed    bool       // nothing more is queued or written
+	owed      int        // answers not written yet
+	inFlight  int        // sends in a lane
+	lane      *lane      // where the last send went
+	stalled   bool       // an event did not fit into the queue: go on from the store when it is empty
+	busy      bool       // a request other than a send is being worked on
+	draining  bool       // requests are no longer accepted
+	closing   bool       // a close frame is queued or written: nothing follows it
+	leaving   bool       // logout is being worked on: its answer comes before the end
+	revoked   bool       // the session is over
+	pong      []byte     // payload of the pong that is queued; nil: none is
+	dirty     bool       // events were written since the last ping
+	unasked   int        // bytes of events written since then
 	pinged    time.Time
 	epoch     string // of the log that written and confirmed count in
 	start     int    // counts the times that this socket began to follow the inbox
@@ -108,7 +108,7 @@ const (
 	closeFrame
 )
 
-// frame waits in the queue of a socket.
+// frame waits to be written to a socket.
 type frame struct {
 	kind  frameKind
 	data  []byte // of an event that its version does not see: nil

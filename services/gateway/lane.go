@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,7 +58,9 @@ type lane struct {
 	srv  *Server
 	name string
 
-	number int64 // of the last batch; owned by run
+	// Owned by run.
+	number int64  // of the last batch
+	batch  []send // is used again for each
 
 	wake    chan struct{} // capacity 1: the queue is not empty
 	waiting atomic.Int32  // how long the queue is
@@ -67,6 +70,7 @@ type lane struct {
 	mu    sync.Mutex // guards all below
 	room  sync.Cond  // on mu: the queue has become shorter
 	queue []send
+	taken int // of the queue, from its beginning
 	ended bool
 }
 
@@ -115,13 +119,13 @@ func (s *Server) put(m send) {
 func (l *lane) put(s send) {
 	s.read = time.Now()
 	l.mu.Lock()
-	for len(l.queue) >= laneQueue && !l.ended {
+	for l.queued() >= laneQueue && !l.ended {
 		l.room.Wait()
 	}
 	ended := l.ended
 	if !ended {
 		l.queue = append(l.queue, s)
-		l.waiting.Store(int32(len(l.queue)))
+		l.waiting.Store(int32(l.queued()))
 	}
 	l.mu.Unlock()
 	if ended {
@@ -133,6 +137,9 @@ func (l *lane) put(s send) {
 	default:
 	}
 }
+
+// queued needs mu.
+func (l *lane) queued() int { return len(l.queue) - l.taken }
 
 // run stores batches until ctx ends; by then no socket sends any more.
 func (l *lane) run(ctx context.Context) {
@@ -149,24 +156,27 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
+// take gives the next batch, which is good until the next call. What was taken stays in
+// the queue until half of it was, so that it is seldom moved and never grows anew.
 func (l *lane) take() []send {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := min(len(l.queue), laneBatch)
-	batch := l.queue[:n:n]
-	l.queue = l.queue[n:]
-	if len(l.queue) == 0 {
-		l.queue = nil
+	clear(l.batch)
+	l.batch = append(l.batch[:0], l.queue[l.taken:min(l.taken+laneBatch, len(l.queue))]...)
+	l.taken += len(l.batch)
+	if l.taken >= l.queued() {
+		l.queue = slices.Delete(l.queue, 0, l.taken)
+		l.taken = 0
 	}
-	l.waiting.Store(int32(len(l.queue)))
+	l.waiting.Store(int32(l.queued()))
 	l.room.Broadcast()
-	return batch
+	return l.batch
 }
 
 func (l *lane) refuseRest() {
 	l.mu.Lock()
-	rest := l.queue
-	l.queue, l.ended = nil, true
+	rest := l.queue[l.taken:]
+	l.queue, l.taken, l.ended = nil, 0, true
 	l.room.Broadcast()
 	l.mu.Unlock()
 	for _, s := range rest {

@@ -50,8 +50,14 @@ func (c *conn) handle(req wire.Request, err error) {
 		c.refuse(err)
 	default:
 		c.badFrames = 0
-		aside(func() { c.request(req) })
+		c.requestAside(req)
 	}
+}
+
+// requestAside is apart from handle so that only these requests are copied to the heap,
+// and not the many sends.
+func (c *conn) requestAside(req wire.Request) {
+	aside(func() { c.request(req) })
 }
 
 // aside runs f on another stack, and waits for it. Calls to other services need some

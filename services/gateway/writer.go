@@ -24,11 +24,26 @@ const writeSize = 16 << 10
 // the client has read long before would not be confirmed.
 const pingBytes = 64 << 10
 
-// writeBuffers are what writers join frames in; only a socket that is written to has
-// one.
-var writeBuffers = sync.Pool{New: func() any { return new([]byte) }}
+// outbox is what a socket is written from. Only one that is written to has an outbox.
+type outbox struct {
+	waiting []frame
+	writing []frame // owned by the writer, as are the bytes
+	bytes   []byte  // frames are joined in them
+}
 
-// enqueue adds f to the queue, unless a close frame is the last in it, and starts a
+var outboxes = sync.Pool{New: func() any { return new(outbox) }}
+
+// keptFrames is how long the lists of an outbox may be that is used again.
+const keptFrames = 1024
+
+// giveBack gives an outbox to the next socket. It must hold nothing.
+func (o *outbox) giveBack() {
+	if cap(o.waiting) <= keptFrames && cap(o.writing) <= keptFrames {
+		outboxes.Put(o)
+	}
+}
+
+// enqueue adds f to what waits, unless a close frame is the last of it, and starts a
 // writer where there is none. It needs c.mu.
 func (c *conn) enqueue(f frame) {
 	if c.closed || c.closing && f.kind != closeFrame {
@@ -37,38 +52,38 @@ func (c *conn) enqueue(f frame) {
 	if f.kind == answerFrame {
 		c.owed++
 	}
-	c.queue = append(c.queue, f)
+	if c.out == nil {
+		c.out = outboxes.Get().(*outbox)
+	}
+	c.out.waiting = append(c.out.waiting, f)
 	c.queued += len(f.data)
 	if !c.writing {
 		c.writing = true
 		c.tasks.Add(1)
-		go c.write()
+		go c.write(c.out)
 	}
 }
 
-// write is the writer: it writes until the queue is empty, then ends. What is queued
-// goes out in as few writes as writeSize allows: a write costs more than all else
-// that is done for a frame.
-func (c *conn) write() {
+// write is the writer: it writes until nothing waits, then ends. What waits goes out in
+// as few writes as writeSize allows: a write costs more than all else that is done for a
+// frame.
+func (c *conn) write(out *outbox) {
 	defer c.tasks.Done()
-	out := writeBuffers.Get().(*[]byte)
-	defer writeBuffers.Put(out)
-	var batch []frame
 	for {
-		var resume bool
-		batch, resume = c.takeQueue(batch)
-		if len(batch) == 0 {
+		more, resume := c.takeWaiting(out)
+		if !more {
+			out.giveBack()
 			if resume {
 				c.user.resume()
 			}
 			return
 		}
-		if err := c.writeBatch(batch, out); err != nil {
+		if err := c.writeBatch(out.writing, &out.bytes); err != nil {
 			c.countSlow(err)
 			c.abort()
 			return
 		}
-		c.srv.metrics.wrote(batch, time.Now())
+		c.srv.metrics.wrote(out.writing, time.Now())
 	}
 }
 
@@ -79,30 +94,32 @@ func (c *conn) countSlow(err error) {
 	}
 }
 
-// takeQueue gives what is queued, and takes done, the last batch, which was written.
-// When there is nothing left the writer is over, and resume says whether the socket
-// has to go on from the store.
-func (c *conn) takeQueue(done []frame) (batch []frame, resume bool) {
+// takeWaiting takes what waits to be written, and counts as done what was. When there is
+// nothing more the writer is over, and resume says whether the socket has to go on from
+// the store.
+func (c *conn) takeWaiting(out *outbox) (more, resume bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, f := range done {
+	for _, f := range out.writing {
 		c.queued -= len(f.data)
 		if f.kind == answerFrame {
 			c.owed--
 		}
 	}
 	c.room.Broadcast()
-	if len(c.queue) == 0 || c.closed {
+	clear(out.writing)
+	out.writing = out.writing[:0]
+	if len(out.waiting) == 0 || c.closed {
 		resume = c.stalled && !c.closed && !c.closing
 		c.stalled = false
 		c.writing = false
-		c.queue = nil
-		return nil, resume
+		c.out = nil
+		clear(out.waiting)
+		out.waiting = out.waiting[:0]
+		return false, resume
 	}
-	batch = c.queue
-	clear(done)
-	c.queue = done[:0]
-	return batch, false
+	out.waiting, out.writing = out.writing, out.waiting
+	return true, false
 }
 
 // writeBatch writes frames, using out for the bytes.
@@ -214,7 +231,7 @@ func (c *conn) abort() {
 	c.mu.Lock()
 	c.closed = true
 	c.writing = false
-	c.queue = nil
+	c.out = nil
 	c.room.Broadcast()
 	c.mu.Unlock()
 	c.ws.Close() // ends the read loop too
