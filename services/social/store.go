@@ -47,6 +47,7 @@ type store struct {
 	pool         *pgxpool.Pool
 	storeBatches string // the statement that stores batches under the policy
 	storeNonces  string // the same of batches with nonces
+	storeSingle  string // the same of a single message without one
 	contacts     *recent[contact]
 	metrics      *metrics
 	log          *slog.Logger
@@ -55,7 +56,7 @@ type store struct {
 
 func newStore(pool *pgxpool.Pool, policy string, m *metrics, log *slog.Logger) *store {
 	return &store{
-		pool: pool, storeBatches: storeBatchesSQL(policy), storeNonces: storeNoncesSQL(policy),
+		pool: pool, storeBatches: storeBatchesSQL(policy), storeNonces: storeNoncesSQL(policy), storeSingle: storeSingleSQL(policy),
 		contacts: newRecent[contact](rememberedContacts), metrics: m, log: log, complain: rate.Sometimes{Interval: complainEvery},
 	}
 }

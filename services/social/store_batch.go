@@ -25,8 +25,8 @@ const keptLaneSQL = `
 	FROM lanes
 	WHERE lane = $1`
 
-// storeBatchesSQL is the one statement that stores batches without nonces, each of
-// another lane: $1 lanes, $2 numbers, and of the messages of all batches $3 the place of
+// storeBatchesSQL is the statement that stores batches without nonces, each of another
+// lane: $1 lanes, $2 numbers, and of the messages of all batches $3 the place of
 // the batch from 1, $4 senders, $5 recipients, $6 contents, $7 verdicts (0, or why the
 // message was refused already).
 func storeBatchesSQL(policy string) string {
@@ -36,6 +36,33 @@ func storeBatchesSQL(policy string) string {
 		FROM unnest($3::integer[], $4::integer[], $5::integer[], $6::text[], $7::smallint[])
 			WITH ORDINALITY AS m (batch, sender, recipient, content, verdict, place)
 	)` + appendMessagesSQL
+}
+
+// storeSingleSQL is storeBatchesSQL for a single message, which is all that most
+// transactions have while there is little to do: $1 lane, $2 number, $3 sender,
+// $4 recipient, $5 content. Postgres then spends most of its time on starting the
+// plan; this one has no function scans, joins, windows and sorts.
+func storeSingleSQL(policy string) string {
+	return `
+	WITH judged AS (
+		SELECT ` + verdictSQL(policy) + ` AS verdict
+		FROM (VALUES ($3::integer, $4::integer, 0::smallint)) AS m (sender, recipient, verdict)
+	), inbox AS (
+		INSERT INTO inboxes AS i (user_id, head)
+		SELECT $4::integer, 1
+		FROM judged
+		WHERE verdict = 0
+		ON CONFLICT (user_id) DO UPDATE SET head = i.head + excluded.head WHERE i.head >= 0
+		RETURNING head
+	), event AS (
+		INSERT INTO events (user_id, seq, kind, peer, content, sent_at)
+		SELECT $4::integer, head, 1, $3::integer, $5::text, now()
+		FROM inbox
+	)
+	INSERT INTO lanes AS l (lane, number, results, updated_at)
+	SELECT $1::text, $2::bigint,
+		ARRAY[CASE WHEN verdict <> 0 THEN verdict ELSE coalesce((SELECT head FROM inbox), -1) END], now()
+	FROM judged` + keepResultsSQL
 }
 
 // verdictSQL is what policy and blocks make of a message m that is not refused
@@ -70,8 +97,7 @@ func verdictSQL(policy string) string {
 // The inboxes are locked in the order of their users, as INSERT takes them. The
 // last of a recipient's messages gets the new head as its seq, the one before it
 // one less. An inbox that is closed takes nothing: its messages are refused as those
-// to users who do not exist. A lane that has come as far already gets a number of NULL,
-// which its column refuses.
+// to users who do not exist.
 const appendMessagesSQL = `, inbox AS (
 		INSERT INTO inboxes AS i (user_id, head)
 		SELECT recipient, count(*)
@@ -98,7 +124,11 @@ const appendMessagesSQL = `, inbox AS (
 	INSERT INTO lanes AS l (lane, number, results, updated_at)
 	SELECT b.lane, b.number, ARRAY(SELECT seq FROM result r WHERE r.batch = b.batch ORDER BY r.place), now()
 	FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS b (lane, number, batch)
-	ORDER BY b.lane
+	ORDER BY b.lane` + keepResultsSQL
+
+// keepResultsSQL ends what is inserted into lanes AS l. A lane that has come as far
+// already gets a number of NULL, which its column refuses.
+const keepResultsSQL = `
 	ON CONFLICT (lane) DO UPDATE SET
 		number = CASE WHEN l.number < excluded.number THEN excluded.number END,
 		results = excluded.results,
@@ -289,10 +319,7 @@ func (s *store) storeGroup(ctx context.Context, db batchSender, group []*sending
 	c := columnsOf(group)
 	lanes := make(map[string]*laneRow, len(group))
 	var q pgx.Batch
-	statement, args := s.storeBatches, []any{c.lanes, c.numbers, c.batches, c.senders, c.recipients, c.contents, c.verdicts}
-	if c.hasNonces {
-		statement, args = s.storeNonces, append(args, c.nonces)
-	}
+	statement, args := s.statementFor(c)
 	q.Queue(statement, args...).Query(func(rows pgx.Rows) error {
 		var name string
 		var row laneRow
@@ -316,55 +343,14 @@ func (s *store) storeGroup(ctx context.Context, db batchSender, group []*sending
 	return nil
 }
 
-// columns are the batches of a group, and their messages one after the other, as the
-// statements take them.
-type columns struct {
-	lanes   []string
-	numbers []int64
-
-	batches             []int32 // the place of the batch, from 1
-	senders, recipients []int32
-	contents            []string
-	verdicts            []int16
-
-	hasNonces bool
-	nonces    []string
-	connected []bool
-}
-
-// columnsOf leaves blank what is refused: Postgres might not even read it.
-func columnsOf(group []*sending) columns {
-	var c columns
-	n := 0
-	for _, each := range group {
-		n += len(each.batch.Messages)
+// statementFor is what stores c, and its arguments.
+func (s *store) statementFor(c columns) (statement string, args []any) {
+	if len(c.lanes) == 1 && len(c.verdicts) == 1 && c.verdicts[0] == 0 && !c.hasNonces {
+		return s.storeSingle, []any{c.lanes[0], c.numbers[0], c.senders[0], c.recipients[0], c.contents[0]}
 	}
-	c.batches, c.verdicts = make([]int32, n), make([]int16, n)
-	c.senders, c.recipients, c.contents = make([]int32, n), make([]int32, n), make([]string, n)
-	at := 0
-	for i, each := range group {
-		c.lanes, c.numbers = append(c.lanes, each.batch.Lane), append(c.numbers, each.batch.Number)
-		for j, m := range each.batch.Messages {
-			c.batches[at] = int32(i + 1)
-			c.put(at, m, each.refused[j])
-			at++
-		}
+	args = []any{c.lanes, c.numbers, c.batches, c.senders, c.recipients, c.contents, c.verdicts}
+	if c.hasNonces {
+		return s.storeNonces, append(args, c.nonces)
 	}
-	return c
-}
-
-func (c *columns) put(at int, m socialapi.Message, refused socialapi.Refusal) {
-	if refused != "" {
-		c.verdicts[at] = verdicts[refused]
-		return
-	}
-	c.senders[at], c.recipients[at], c.contents[at] = int32(m.Sender), int32(m.Recipient), m.Content
-	if m.Nonce == "" {
-		return
-	}
-	if !c.hasNonces {
-		n := len(c.senders)
-		c.hasNonces, c.nonces, c.connected = true, make([]string, n), make([]bool, n)
-	}
-	c.nonces[at], c.connected[at] = m.Nonce, m.Connected
+	return s.storeBatches, args
 }
