@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -113,6 +115,10 @@ func TestDeploymentServesAndFindsItself(t *testing.T) {
 	}
 	if one["EXTRA"] != "all" || two["EXTRA"] != "second" || accounts["EXTRA"] != "" {
 		t.Errorf("extra settings: %q %q %q", one["EXTRA"], two["EXTRA"], accounts["EXTRA"])
+	}
+	half := strconv.Itoa(max(1, runtime.NumCPU()/2))
+	if one["GOMAXPROCS"] != half || social["GOMAXPROCS"] != half || accounts["GOMAXPROCS"] != "" {
+		t.Errorf("processors: %q %q %q", one["GOMAXPROCS"], social["GOMAXPROCS"], accounts["GOMAXPROCS"])
 	}
 	if one["INTERNAL_SECRET"] != d.InternalSecret() || one["PIN_PEPPER"] != "" || one["DATABASE_URL"] != "" {
 		t.Errorf("the gateway knows too much or too little: %v", one)

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -144,9 +146,19 @@ func (s *Service) takePorts() error {
 // many users share one address.
 var localDefaults = []string{"LOGIN_FAILURES_PER_ADDRESS=100000", "CREATIONS_PER_ADDRESS=100000"}
 
+// processors is for how many processors Go takes the machine in gateways and social,
+// which share it with each other, the stores and whoever uses them: as a container's
+// limit would say. With all of them each process wakes threads that find nothing to do.
+// Accounts has all for the pins of a wave of logins.
+func processors() int { return max(1, runtime.NumCPU()/2) }
+
 // environment is what a service is started with.
 func (d *Deployment) environment(s Service) ([]string, error) {
-	env := slices.Concat(localDefaults, d.options.Environ)
+	env := slices.Clone(localDefaults)
+	if s.Kind != nameAccounts {
+		env = append(env, "GOMAXPROCS="+strconv.Itoa(processors()))
+	}
+	env = append(env, d.options.Environ...)
 	set := func(name, value string) { env = append(env, name+"="+value) }
 	set("LISTEN_ADDR", strings.TrimPrefix(s.PublicURL, "http://"))
 	set("OPS_ADDR", strings.TrimPrefix(s.OpsURL, "http://"))
