@@ -47,7 +47,7 @@ type conn struct {
 	ws      *websocket.Conn
 	address string
 	version wire.Version
-	bucket  int // of Server.beats; says when its turn to be pinged is
+	place   int // counts the sockets; says when its turns to be pinged are
 	limiter *rate.Limiter
 	tasks   sync.WaitGroup // the writer, and the opening of the inbox
 
@@ -118,13 +118,13 @@ type frame struct {
 	sentAt int64 // Unix milliseconds of an event that was stored while the socket was there, or 0
 }
 
-func newConn(srv *Server, ws *websocket.Conn, address string, bucket int) *conn {
+func newConn(srv *Server, ws *websocket.Conn, address string, place int) *conn {
 	version := wire.V1
 	if ws.Subprotocol() == wire.Subprotocol2 {
 		version = wire.V2
 	}
 	c := &conn{
-		srv: srv, ws: ws, address: address, version: version, bucket: bucket, syncAt: -1,
+		srv: srv, ws: ws, address: address, version: version, place: place, syncAt: -1,
 		limiter:   rate.NewLimiter(rate.Limit(srv.cfg.RequestsPerSec), srv.cfg.RequestBurst),
 		loginLeft: srv.cfg.LoginTimeout,
 	}

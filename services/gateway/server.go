@@ -67,7 +67,7 @@ type Server struct {
 	cancelConns context.CancelFunc
 	tasks       sync.WaitGroup // readers of the store
 	headsWanted chan struct{}  // capacity 1: check all heads now
-	next        atomic.Uint64  // bucket of the next socket
+	next        atomic.Uint64  // place of the last socket
 
 	mu       sync.Mutex // guards all below
 	conns    map[*conn]struct{}
@@ -218,7 +218,7 @@ func (s *Server) remember(c *conn) bool {
 		return false
 	}
 	s.conns[c] = struct{}{}
-	s.beats[c.bucket].add(c)
+	s.beatsOf(c).add(c)
 	s.metrics.sockets.Inc()
 	return true
 }
@@ -227,7 +227,7 @@ func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	s.beats[c.bucket].remove(c)
+	s.beatsOf(c).remove(c)
 	s.metrics.sockets.Dec()
 	s.ended.Broadcast()
 }

@@ -64,8 +64,7 @@ func (s *Server) upgrade(u *websocket.Upgrader, w http.ResponseWriter, r *http.R
 	if tcp, ok := ws.NetConn().(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(kernelBuffer) // it works without, only less well
 	}
-	bucket := int(s.next.Add(1) % uint64(len(s.beats)))
-	c := newConn(s, ws, service.ClientAddress(r, s.cfg.TrustedProxies), bucket)
+	c := newConn(s, ws, service.ClientAddress(r, s.cfg.TrustedProxies), int(s.next.Add(1)))
 	if !s.remember(c) {
 		ws.Close()
 		return

@@ -19,11 +19,14 @@ const (
 	// pingTick is the pause between the writing of an event and the ping that asks
 	// whether it was read: this long at most, half of it on average.
 	pingTick = time.Second
-	// pingSlice is how finely pings after events are spread over a pingTick, and
-	// heartbeats over the HEARTBEAT: to ping many sockets in one go, and to read all
-	// their pongs, holds up the messages that come meanwhile.
+	// pingSlice is how finely pings after events are spread over a pingTick: to ping
+	// many sockets in one go, and to read all their pongs, holds up the messages that
+	// come meanwhile.
 	pingSlice  = 50 * time.Millisecond
 	pingSlices = int(pingTick / pingSlice)
+	// beatPings is how many of these slices make one of the heartbeats, which are spread
+	// over the HEARTBEAT. There are fewer of them, and few at a time cost more each.
+	beatPings = 5
 	// maxHeartbeat bounds the buckets of newBeats, whose number would grow with a
 	// HEARTBEAT of years. A socket is pinged this often in any case.
 	maxHeartbeat = time.Hour
@@ -113,8 +116,11 @@ func (l *connList) all() []*conn {
 
 // newBeats are the buckets of the heartbeats: one for each slice of the HEARTBEAT.
 func newBeats(heartbeat time.Duration) []connList {
-	return make([]connList, max(1, int(min(heartbeat, maxHeartbeat)/pingSlice)))
+	return make([]connList, max(1, int(min(heartbeat, maxHeartbeat)/(beatPings*pingSlice))))
 }
+
+// beatsOf is the bucket of a socket.
+func (s *Server) beatsOf(c *conn) *connList { return &s.beats[c.place%len(s.beats)] }
 
 // heartbeat pings, without a timer for each socket: those that got events since their
 // last ping, to have them confirmed, and in turn all others once each HEARTBEAT.
@@ -128,8 +134,8 @@ func (s *Server) heartbeat(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		due := int(time.Since(began) / pingSlice) // counted by the clock: a busy machine loses ticks
-		next = max(next, due-len(s.beats))        // after a standstill each socket is due only once
+		due := int(time.Since(began) / pingSlice)    // counted by the clock: a busy machine loses ticks
+		next = max(next, due-beatPings*len(s.beats)) // after a standstill each socket is due only once
 		for ; next < due; next++ {
 			s.beatSlice(next)
 		}
@@ -142,13 +148,16 @@ func (s *Server) beatSlice(n int) {
 	for _, c := range s.pings[n%pingSlices].take() {
 		c.ping()
 	}
-	for _, c := range s.beats[n%len(s.beats)].all() {
+	if n%beatPings != 0 {
+		return
+	}
+	for _, c := range s.beats[n/beatPings%len(s.beats)].all() {
 		c.beat()
 	}
 }
 
 // pingInTurn has a socket pinged within a pingTick.
-func (s *Server) pingInTurn(c *conn) { s.pings[c.bucket%pingSlices].add(c) }
+func (s *Server) pingInTurn(c *conn) { s.pings[c.place%pingSlices].add(c) }
 
 // beat pings, and tells version 2 the newest seq, so that it knows if it has missed
 // something.

@@ -17,7 +17,7 @@ import (
 func (s *Server) unwritten(count int) (conns []*conn) {
 	for i := range count {
 		conns = append(conns, &conn{
-			srv: s, version: wire.V1, bucket: i % len(s.beats), writing: true, pinged: time.Now().Add(time.Hour),
+			srv: s, version: wire.V1, place: i, writing: true, pinged: time.Now().Add(time.Hour),
 		})
 	}
 	return conns
@@ -76,16 +76,21 @@ func TestEverySocketIsPingedOnceEachHeartbeatUntilItEnds(t *testing.T) {
 	for _, c := range conns {
 		s.remember(c)
 	}
+	beat := func(n int) {
+		for slice := range beatPings {
+			s.beatSlice(n*beatPings + slice)
+		}
+	}
 	for n := range 2 * round {
 		expectPings(t, conns, n/round, n%round*each)
-		s.beatSlice(n)
+		beat(n)
 	}
 	ended, left := conns[:round], conns[round:]
 	for _, c := range ended {
 		s.forget(c)
 	}
 	for n := range round {
-		s.beatSlice(n)
+		beat(n)
 	}
 	expectPings(t, ended, 2, 0)
 	expectPings(t, left, 3, 0)
@@ -95,7 +100,7 @@ func TestTheBucketsOfAnEndlessHeartbeatAreBounded(t *testing.T) {
 	t.Parallel()
 
 	for heartbeat, want := range map[time.Duration]int{
-		time.Millisecond: 1, time.Second: pingSlices, 25 * time.Second: 25 * pingSlices, 1 << 62: 3600 * pingSlices,
+		time.Millisecond: 1, time.Second: 4, 25 * time.Second: 100, 1 << 62: 3600 * 4,
 	} {
 		if got := len(newBeats(heartbeat)); got != want {
 			t.Errorf("%v: %d buckets, want %d", heartbeat, got, want)
