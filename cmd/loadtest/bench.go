@@ -33,10 +33,12 @@ var latencies = []string{"p50", "p99", "p99.9"}
 
 var benchRuns = []benchRun{
 	{"chat -floor", true, []string{"acknowledged", "p50", "p99", "of the floor", "acknowledged by the floor"}},
+	{"chat -gateways 4", true, []string{"acknowledged", "p50", "p99"}},
+	{"chat -users 4000", true, []string{"acknowledged", "p50", "p99"}},
 	{"paced -rate 2000", true, latencies},
 	{"paced -rate 200", true, latencies},
 	{"fanin", true, []string{"acknowledged", "p50", "p99"}},
-	{"idle -users 10000", true, []string{"memory of a socket at rest", "cores of gateway", "logged in"}},
+	{"idle -users 19000", true, []string{"memory of a socket at rest", "cores of gateway", "cores of all servers", "logged in"}},
 	{"storm -version 2 -login resume", false, []string{"back and caught up", "half are back after", "all have caught up after"}},
 	{"storm -version 1 -login pin", false, []string{"back and caught up", "half are back after", "all have caught up after"}},
 	{"freeze -rounds 1", true, []string{"p99, frozen to control", "p99 of the others, some frozen", "the frozen have it all after"}},

@@ -5,14 +5,18 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"pymessage/internal/httpjson"
 	"pymessage/internal/local"
+	"pymessage/internal/stream"
 	"pymessage/services/social/socialapi"
 )
 
@@ -21,17 +25,42 @@ import (
 type proxy struct {
 	*httptest.Server
 	target atomic.Pointer[string]
-	onSend atomic.Pointer[func()] // called once, when social has answered a batch; the answer is then lost
+	sends  *stream.Server                // takes batches from gateways
+	social atomic.Pointer[stream.Client] // hands them on
+	onSend atomic.Pointer[func()]        // called once, when social has answered a batch; the answer is then lost
 }
 
 func newProxy(t *testing.T) *proxy {
 	p := &proxy{}
+	p.sends = stream.NewServer(p.forwardSend, slog.New(slog.DiscardHandler))
 	p.Server = httptest.NewServer(http.HandlerFunc(p.forward))
-	t.Cleanup(p.Close)
+	t.Cleanup(func() {
+		p.Close()
+		if client := p.social.Load(); client != nil {
+			client.Close()
+		}
+	})
 	return p
 }
 
+// forwardSend hands on a batch.
+func (p *proxy) forwardSend(ctx context.Context, call, out []byte) ([]byte, error) {
+	err := p.social.Load().Call(ctx,
+		func(b []byte) []byte { return append(b, call...) },
+		func(answer []byte) error { out = append(out, answer...); return nil })
+	if f := p.onSend.Swap(nil); f != nil && err == nil {
+		(*f)()
+		panic(http.ErrAbortHandler)
+	}
+	return out, err
+}
+
 func (p *proxy) forward(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == socialapi.PathSendStream {
+		p.social.CompareAndSwap(nil, stream.NewClient(*p.target.Load()+r.URL.Path, r.Header.Get(httpjson.SecretHeader)))
+		p.sends.ServeHTTP(w, r)
+		return
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		panic(http.ErrAbortHandler)
@@ -46,12 +75,6 @@ func (p *proxy) forward(w http.ResponseWriter, r *http.Request) {
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		panic(http.ErrAbortHandler)
-	}
-	if r.URL.Path == socialapi.PathSend && resp.StatusCode == http.StatusOK {
-		if f := p.onSend.Swap(nil); f != nil {
-			(*f)()
-			panic(http.ErrAbortHandler)
-		}
 	}
 	w.WriteHeader(resp.StatusCode)
 	_, _ = w.Write(answer)
@@ -80,8 +103,13 @@ func TestSocialKilledBetweenCommitAndAnswerStoresNothingTwice(t *testing.T) {
 	for i := range 50 {
 		alice.message(bob.id, fmt.Sprint(i))
 	}
-	if err := <-killed; err != nil {
-		t.Fatal(err)
+	select {
+	case err := <-killed:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("no batch was sent")
 	}
 	for range 50 {
 		alice.expect(sent)
