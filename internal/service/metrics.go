@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"pymessage/internal/fault"
+	"pymessage/internal/stream"
 )
 
 // Metrics makes and registers metrics whose names begin alike.
@@ -88,7 +89,7 @@ var requestBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25
 
 // MeasureHTTP makes a middleware for chi routers that measures how long requests
 // take, by route, method and class of the status. It registers the metric, so all
-// routers of a process share one middleware. A request for an upgrade, which lasts as
+// routers of a process share one middleware. A request for a stream, which lasts as
 // long as its connection, is not measured.
 func MeasureHTTP(reg prometheus.Registerer) func(http.Handler) http.Handler {
 	durations := promauto.With(reg).NewHistogramVec(prometheus.HistogramOpts{
@@ -98,7 +99,7 @@ func MeasureHTTP(reg prometheus.Registerer) func(http.Handler) http.Handler {
 	}, []string{"route", "method", "code"})
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("Upgrade") != "" {
+			if stream.Asked(r) {
 				next.ServeHTTP(w, r)
 				return
 			}

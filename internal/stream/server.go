@@ -3,6 +3,7 @@ package stream
 import (
 	"bufio"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -36,23 +37,41 @@ func NewServer(answer Answer, log *slog.Logger) *Server {
 	return &Server{answer: answer, log: log, conns: map[net.Conn]struct{}{}}
 }
 
+// stopTimeout is for the calls under way when a server stops.
+const stopTimeout = 15 * time.Second
+
 // Run waits until ctx ends, then ends all connections: once the calls under way on them
-// are answered.
+// are answered, or stopTimeout is over.
 func (s *Server) Run(ctx context.Context) error {
 	<-ctx.Done()
+	s.stop((net.Conn).SetReadDeadline) // wakes who waits for a call
+	answered := make(chan struct{})
+	go func() { defer close(answered); s.serving.Wait() }()
+	select {
+	case <-answered:
+		return ctx.Err()
+	case <-time.After(stopTimeout):
+		s.stop((net.Conn).SetDeadline)
+		return errors.New("streams: calls under way were not answered in time")
+	}
+}
+
+// stop takes no connections any more, and ends what waits for those there are.
+func (s *Server) stop(end func(net.Conn, time.Time) error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.stopped = true
 	for conn := range s.conns {
-		_ = conn.SetReadDeadline(time.Now()) // wakes who waits for a call
+		_ = end(conn, time.Now())
 	}
-	s.mu.Unlock()
-	s.serving.Wait()
-	return ctx.Err()
 }
+
+// Asked says whether a request asks for a stream, and so lasts as long as one.
+func Asked(r *http.Request) bool { return r.Header.Get("Upgrade") == protocol }
 
 // ServeHTTP upgrades the connection of the request, and answers its calls until it ends.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Upgrade") != protocol {
+	if !Asked(r) {
 		w.Header().Set("Upgrade", protocol)
 		w.WriteHeader(http.StatusUpgradeRequired)
 		return

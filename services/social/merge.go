@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"pymessage/internal/fault"
 )
 
 const (
@@ -39,7 +41,7 @@ type merger struct {
 // entry is a batch that waits.
 type entry struct {
 	*sending
-	called bool      // it was told to store, and does not know yet; guarded by merger.mu
+	called bool      // it has a turn, and has not taken what to store yet; guarded by merger.mu
 	wake   chan bool // true: it is stored; false: it is its turn to store. Capacity 2: each once
 }
 
@@ -59,15 +61,17 @@ func (m *merger) enter(e *entry) bool {
 	defer m.mu.Unlock()
 	m.waiting = append(m.waiting, e)
 	m.messages += len(e.batch.Messages)
-	return m.begin(m.messages >= mergeShare)
+	return m.begin(e, m.messages >= mergeShare)
 }
 
-// begin takes a turn, if nobody has one, or beside others if that is of use. It needs mu.
-func (m *merger) begin(beside bool) bool {
+// begin gives e a turn, if nobody has one, or beside others if that is of use. It needs
+// mu.
+func (m *merger) begin(e *entry, beside bool) bool {
 	if m.storing > 0 && !beside || m.storing >= mergesAtOnce {
 		return false
 	}
 	m.storing++
+	e.called = true
 	return true
 }
 
@@ -90,26 +94,37 @@ func (m *merger) await(e *entry) (stored bool) {
 func (m *merger) beginLate(e *entry) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Contains(m.waiting, e) && !e.called && m.begin(true)
+	return slices.Contains(m.waiting, e) && !e.called && m.begin(e, true)
 }
 
 // storeNext uses the turn of e to store what waits, hands it on, and says whether e was
 // among what was stored.
 func (m *merger) storeNext(e *entry) (stored bool) {
 	group := m.take(e)
-	if len(group) > 0 {
-		m.store(context.Background(), sendingsOf(group)) // for several callers: none of them ends it
-	}
-	m.handOn()
-	for _, each := range group {
-		if each == e {
-			stored = true
-			continue
+	defer func() { // also when the store panics: nobody is to wait for ever
+		m.handOn()
+		for _, each := range group {
+			if each != e {
+				each.wake <- true
+			}
 		}
-		each.wake <- true
+	}()
+	if len(group) > 0 {
+		m.storeAll(sendingsOf(group))
 	}
-	return stored
+	return slices.Contains(group, e)
 }
+
+// storeAll stores a group, for several callers: none of them ends it.
+func (m *merger) storeAll(group []*sending) {
+	for _, each := range group {
+		each.err = errNotStored
+	}
+	m.store(context.Background(), group)
+}
+
+// errNotStored is the error of a batch of which nothing is known.
+var errNotStored = fault.New(fault.Unavailable, "the store did not come back")
 
 // take gives the batches of the next transaction to e, the oldest first. Of a lane it is
 // one at most: another one repeats it.

@@ -144,6 +144,69 @@ func TestATransactionThatHangsHoldsUpOthersForAMoment(t *testing.T) {
 	})
 }
 
+func TestWhoHasATurnIsNotGivenAnother(t *testing.T) {
+	t.Parallel()
+
+	m := &merger{store: func(context.Context, []*sending) {}}
+	entryOf := func(lane string, messages int) *entry {
+		return &entry{sending: &sending{batch: socialapi.Batch{Lane: lane, Messages: make([]socialapi.Message, messages)}}, wake: make(chan bool, 2)}
+	}
+	first, second := entryOf("first", 1), entryOf("second", mergeShare)
+	if !m.enter(first) || len(m.take(first)) != 1 || !m.enter(second) {
+		t.Fatal("not both have a turn")
+	}
+	m.handOn() // the first is done before the second has begun
+	if !m.storeNext(second) || m.storing != 0 || len(second.wake) != 0 {
+		t.Errorf("%d turns are left, %d wakes", m.storing, len(second.wake))
+	}
+}
+
+func TestAStoreThatPanicsLeavesNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf()
+		s.bring(1, "a")
+		s.merger.store = func(context.Context, []*sending) { panic("as the test wants") }
+		var other error
+		s.callers.Go(func() {
+			defer func() { _ = recover() }() // as net/http does
+			s.send(sendingOf("b", 1, socialapi.Message{}))
+		})
+		synctest.Wait()
+		s.callers.Go(func() {
+			c := sendingOf("c", 1, socialapi.Message{})
+			s.send(c)
+			other = c.err
+		})
+		synctest.Wait()
+		s.end(t)
+		if !errors.Is(other, fault.Unavailable) {
+			t.Errorf("who shared the transaction got %v", other)
+		}
+	})
+}
+
+func TestAnInboxThatIsBrokenFailsNoNeighbour(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	u := w.users(3)
+	w.send("lane", 1, message(u[0], u[1], "one"), message(u[0], u[1], "two"), message(u[0], u[2], "one"))
+	w.exec(`UPDATE inboxes SET head = 1 WHERE user_id = $1`, u[1]) // as no restore should leave it
+	broken := sendingOf("broken", 1, message(u[0], u[1], "into the void"))
+	before := sendingOf("before", 1, message(u[0], u[2], "two"))
+	after := sendingOf("after", 1, message(u[0], u[2], "three"))
+	w.srv.store.send(t.Context(), []*sending{before, broken, after})
+	if broken.err == nil || errors.Is(broken.err, fault.Unavailable) {
+		t.Errorf("the broken one: %v", broken.err)
+	}
+	if before.err != nil || after.err != nil {
+		t.Fatalf("its neighbours: %v, %v", before.err, after.err)
+	}
+	wantResults(t, before.result, seq(2))
+	wantResults(t, after.result, seq(3))
+}
+
 func TestBatchesOfOneTransactionEachGetTheirOwnAnswer(t *testing.T) {
 	t.Parallel()
 

@@ -2,6 +2,7 @@ package social
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -212,24 +213,40 @@ func (s *store) send(ctx context.Context, group []*sending) {
 	}
 }
 
-// sendGroup fills in what came of each, or gives the error of all: then some of them may
-// have been stored all the same. What fails because of one of them is done one by one.
+// sendGroup fills in what came of each, or gives the error of all, which may pass: then
+// some of them may have been stored all the same. What fails for good may do so because
+// of one of them, so they are tried one by one.
 func (s *store) sendGroup(ctx context.Context, group []*sending) error {
 	err := s.storeGroup(ctx, s.pool, group)
 	switch {
-	case err == nil || !hasComeAsFar(err) && !postgres.IsDataError(err):
-		return err
-	case len(group) > 1:
-		for i := range group {
-			if err := s.sendGroup(ctx, group[i:i+1]); err != nil {
-				return err
-			}
-		}
+	case err == nil:
 		return nil
-	case hasComeAsFar(err):
-		return s.tellKept(ctx, group[0])
+	case errors.Is(postgres.Classify(err, "send"), fault.Unavailable):
+		return err
+	case len(group) == 1:
+		return s.sendAlone(ctx, group[0], err)
 	}
-	return s.sendSplit(ctx, group[0])
+	for _, each := range group {
+		err := s.sendGroup(ctx, []*sending{each})
+		if errors.Is(postgres.Classify(err, "send"), fault.Unavailable) {
+			return err
+		}
+		if err != nil {
+			each.err = err
+		}
+	}
+	return nil
+}
+
+// sendAlone goes on with a batch that could not be stored as it is.
+func (s *store) sendAlone(ctx context.Context, each *sending, err error) error {
+	switch {
+	case hasComeAsFar(err):
+		return s.tellKept(ctx, each)
+	case postgres.IsDataError(err):
+		return s.sendSplit(ctx, each)
+	}
+	return err
 }
 
 // tellKept answers a batch that is stored already.
@@ -240,7 +257,7 @@ func (s *store) tellKept(ctx context.Context, each *sending) error {
 	if err != nil {
 		return err
 	}
-	each.result, each.repeated = lane.answer(), true
+	each.result, each.repeated, each.err = lane.answer(), true, nil
 	if lane.number > each.batch.Number {
 		each.err = fault.New(fault.Conflict, "batch %d of lane %s comes after batch %d", each.batch.Number, each.batch.Lane, lane.number)
 	}
@@ -261,7 +278,7 @@ func (s *store) sendSplit(ctx context.Context, each *sending) error {
 	if hasComeAsFar(err) {
 		return s.tellKept(ctx, each)
 	}
-	each.result = split.result
+	each.result, each.err = split.result, nil
 	return err
 }
 
@@ -338,7 +355,7 @@ func (s *store) storeGroup(ctx context.Context, db batchSender, group []*sending
 		return err
 	}
 	for _, each := range group {
-		each.result = lanes[each.batch.Lane].answer()
+		each.result, each.err = lanes[each.batch.Lane].answer(), nil
 	}
 	return nil
 }

@@ -82,20 +82,25 @@ func decodeMessage(in []byte) (m Message, err error) {
 func AppendBatchResult(out []byte, r BatchResult) []byte {
 	out = appendText(out, 1, r.Epoch)
 	out = appendNumber(out, 2, r.SentAt)
+	var buf [64]byte // enough for a result, but for refusals of later versions
 	for _, each := range r.Results {
-		var first []byte
-		if each.First != nil {
-			first = appendNumber(first, 1, int64(each.First.Recipient))
-			first = appendNumber(first, 2, each.First.SentAt)
-			first = appendBool(first, 3, each.First.Connected)
-		}
 		out = protowire.AppendTag(out, 3, protowire.BytesType)
-		out = protowire.AppendVarint(out, uint64(sizeOfNumber(each.Seq)+sizeOfText(string(each.Refused))+sizeOfText(string(first))))
-		out = appendNumber(out, 1, each.Seq)
-		out = appendText(out, 2, string(each.Refused))
-		out = appendText(out, 3, string(first))
+		out = protowire.AppendBytes(out, appendResult(buf[:0], each))
 	}
 	return out
+}
+
+func appendResult(out []byte, r Result) []byte {
+	out = appendNumber(out, 1, r.Seq)
+	out = appendText(out, 2, string(r.Refused))
+	if r.First == nil {
+		return out
+	}
+	var buf [32]byte
+	first := appendNumber(buf[:0], 1, int64(r.First.Recipient))
+	first = appendNumber(first, 2, r.First.SentAt)
+	first = appendBool(first, 3, r.First.Connected)
+	return protowire.AppendBytes(protowire.AppendTag(out, 3, protowire.BytesType), first)
 }
 
 // DecodeBatchResult reads what AppendBatchResult has written.

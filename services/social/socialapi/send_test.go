@@ -70,6 +70,7 @@ func FuzzDecodeBatch(f *testing.F) {
 
 func FuzzDecodeBatchResult(f *testing.F) {
 	f.Add(socialapi.AppendBatchResult(nil, sampleResult))
+	f.Add([]byte{0x1a, 0x02, 0x1a, 0x00}) // a first that is empty
 	f.Fuzz(func(t *testing.T, in []byte) {
 		sameAgain(t, in, socialapi.DecodeBatchResult, socialapi.AppendBatchResult)
 	})
