@@ -12,14 +12,14 @@ import (
 
 const (
 	// minHeadroom is what a process with a heap of minHeap or more allocates between two
-	// collections at least. With
-	// a percentage alone a gateway of some hundred sockets, whose heap is small,
-	// collected every 3 MiB, which cost it a fifth of its messages.
+	// collections at least. With a percentage alone a gateway of some hundred sockets,
+	// whose heap is small, collected every 3 MiB, which cost it a fifth of its messages.
 	minHeadroom = 32 << 20
 
-	// minHeap bounds the percentage: smaller heaps have that of one of this size. Go grows its own least heap, 4 MiB, with the percentage, so that tiny ones
-	// would get more than minHeadroom; and a heap that has grown has the percentage of
-	// the small one for a moment.
+	// minHeap bounds the percentage: smaller heaps have that of one of this size. Go
+	// grows its own least heap, 4 MiB, with the percentage, so that tiny ones would get
+	// more than minHeadroom; and a heap that has grown has the percentage of the small
+	// one for a moment.
 	minHeap = 8 << 20
 
 	// goPercent is GOGC where nobody says anything.
