@@ -2,6 +2,7 @@ package social
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -224,6 +225,42 @@ func TestWhatComesLateIsFoundByTheFinalLook(t *testing.T) {
 		t.Errorf("alice has %v", got)
 	}
 	w.wantNowhere(strconv.Itoa(gone), "secret")
+}
+
+// Who is asked twice to delete somebody deletes one pair, and finds the next one
+// gone: the ring for the first one is of the log all the same.
+func TestADeletionThatAnotherOvertakesRingsWithTheEpochOfTheLog(t *testing.T) {
+	t.Parallel()
+	w := newWorldAt(t, testenv.Postgres(t)+"&application_name=overtaken")
+	u := w.users(3)
+	gone, first, second := u[0], u[1], u[2]
+	w.befriend(gone, first)
+	w.befriend(gone, second)
+	const pairOf = `FROM pairs WHERE low = least($1::int, $2::int) AND high = greatest($1::int, $2::int)`
+	tx, err := w.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `SELECT 1 `+pairOf+` FOR UPDATE`, gone, second); err != nil {
+		t.Fatal(err)
+	}
+	var change socialapi.Change
+	left := make(chan error)
+	go func() {
+		var err error
+		change, _, err = w.srv.store.leave(t.Context(), gone, 10)
+		left <- err
+	}()
+	w.awaitWaiting(left)
+	if _, err := tx.Exec(t.Context(), `DELETE `+pairOf, gone, second); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(tx.Commit(t.Context()), <-left); err != nil {
+		t.Fatal(err)
+	}
+	if want := w.open(first).Epoch; change.Epoch != want || len(change.Rings) != 1 || change.Rings[0].User != first {
+		t.Errorf("it is %+v, want a ring for %d of epoch %s", change, first, want)
+	}
 }
 
 func TestALongDeletionGoesOnWhereItWas(t *testing.T) {

@@ -83,7 +83,9 @@ func (s *store) leave(ctx context.Context, user, limit int) (out socialapi.Chang
 		}
 		var one socialapi.Change
 		one, err = s.leaveOne(ctx, user, peer)
-		out.Epoch, out.Rings = one.Epoch, append(out.Rings, one.Rings...)
+		if len(one.Rings) > 0 { // else it may know of no epoch, and what was done before it has one
+			out.Epoch, out.Rings = one.Epoch, append(out.Rings, one.Rings...)
+		}
 	}
 	return out, len(peers) == limit, err
 }
