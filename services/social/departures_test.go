@@ -1,9 +1,11 @@
 package social
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"testing"
@@ -260,6 +262,26 @@ func TestADeletionThatAnotherOvertakesRingsWithTheEpochOfTheLog(t *testing.T) {
 	}
 	if want := w.open(first).Epoch; change.Epoch != want || len(change.Rings) != 1 || change.Rings[0].User != first {
 		t.Errorf("it is %+v, want a ring for %d of epoch %s", change, first, want)
+	}
+}
+
+func TestARefusalForABlockOrADeletedAccountIsNotLoggedAsAnOutage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.users(3)
+	alice, blocker, gone := u[0], u[1], u[2]
+	w.must(blocker, alice, actionBlock)
+	w.delete(gone, true)
+	var log bytes.Buffer
+	w.srv.store.log = slog.New(slog.NewTextHandler(&log, nil))
+	for _, user := range []int{blocker, gone} {
+		_, err := w.srv.store.change(t.Context(), change{actor: alice, user: user, act: actionRequest}, 10)
+		if fault.KindOf(err) != fault.NotFound {
+			t.Errorf("asking %d: %v", user, err)
+		}
+	}
+	if log.Len() > 0 {
+		t.Errorf("logged: %s", &log)
 	}
 }
 

@@ -1,7 +1,6 @@
 package social
 
 import (
-	"errors"
 	"fmt"
 
 	"pymessage/internal/bell"
@@ -71,7 +70,7 @@ func both(kind bell.Kind) []notice { return []notice{{low, kind}, {high, kind}} 
 
 // errBlocked is the fault of asking where there is a block. It says what is said of
 // users who do not exist.
-var errBlocked = errors.New("blocked")
+var errBlocked = fault.New(fault.NotFound, "blocked")
 
 // transition is all there is to know about friendship and blocks: what comes of the
 // side by doing act while r is between the two. Whoever follows the notices knows

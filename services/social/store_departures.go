@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"pymessage/internal/bell"
+	"pymessage/internal/fault"
 	"pymessage/internal/postgres"
 	"pymessage/services/social/socialapi"
 )
@@ -17,7 +18,7 @@ import (
 // somebody, knows, whatever its pod remembers.
 
 // errGone is the fault of changing what is between users of whom one is no more.
-var errGone = errors.New("gone")
+var errGone = fault.New(fault.NotFound, "gone")
 
 // closeInbox lets nothing be stored for user any more. Its events are still there.
 func (s *store) closeInbox(ctx context.Context, user int) error {
