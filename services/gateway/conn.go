@@ -47,7 +47,7 @@ type conn struct {
 	ws      *websocket.Conn
 	address string
 	version wire.Version
-	place   int // counts the sockets; says when its turns to be pinged are
+	place   int // counts the sockets; spreads what is done for each of them
 	limiter *rate.Limiter
 	tasks   sync.WaitGroup // the writer, and the opening of the inbox
 
@@ -89,9 +89,10 @@ type conn struct {
 	pong      []byte     // payload of the pong that is queued; nil: none is
 	dirty     bool       // events were written since the last ping
 	unasked   int        // bytes of events written since then
-	pinged    time.Time
-	epoch     string // of the log that written and confirmed count in
-	start     int    // counts the times that this socket began to follow the inbox
+	pinged    int64      // slice of the last ping
+	turn      bool       // a turn to be pinged is to come
+	epoch     string     // of the log that written and confirmed count in
+	start     int        // counts the times that this socket began to follow the inbox
 	written   int64
 	confirmed int64 // newest seq that the client is known to have read
 

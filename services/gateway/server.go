@@ -57,6 +57,7 @@ type Server struct {
 	asks      asks
 	handler   http.Handler
 
+	slice atomic.Int64         // of the time, counted by heartbeat
 	pings [pingSlices]connList // sockets to which events were written since their last ping, by their turn
 	beats []connList           // all sockets, by bucket: their turn to get a heartbeat
 

@@ -16,14 +16,17 @@ const (
 	pollInterval = time.Second
 	// headsBatch is how many users one check names.
 	headsBatch = 2000
-	// pingTick is the pause between the writing of an event and the ping that asks
-	// whether it was read: this long at most, half of it on average.
-	pingTick = time.Second
-	// pingSlice is how finely pings after events are spread over a pingTick: to ping
-	// many sockets in one go, and to read all their pongs, holds up the messages that
-	// come meanwhile.
-	pingSlice  = 50 * time.Millisecond
-	pingSlices = int(pingTick / pingSlice)
+	// pingSlice is how exactly pings are timed.
+	pingSlice = 50 * time.Millisecond
+	// pingSlices is how many slices after a ping the next one comes at the latest that asks
+	// whether events were read, and so how long it takes to ask: a second at most.
+	pingSlices = int64(time.Second / pingSlice)
+	// pingAfter is from how many slices after a ping on the next one goes with the events
+	// that it asks for. More pings would be more positions to store.
+	pingAfter = pingSlices - pingSpread
+	// pingSpread is over how many slices pings are spread of sockets that were pinged
+	// together and get events together.
+	pingSpread = 2
 	// beatPings is how many of these slices make one of the heartbeats, which are spread
 	// over the HEARTBEAT. There are fewer of them, and few at a time cost more each.
 	beatPings = 5
@@ -128,36 +131,56 @@ func (s *Server) heartbeat(ctx context.Context) {
 	began := time.Now()
 	tick := time.NewTicker(pingSlice)
 	defer tick.Stop()
-	for next := 0; ; {
+	for next := int64(0); ; {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		due := int(time.Since(began) / pingSlice)    // counted by the clock: a busy machine loses ticks
-		next = max(next, due-beatPings*len(s.beats)) // after a standstill each socket is due only once
+		due := int64(time.Since(began) / pingSlice)         // counted by the clock: a busy machine loses ticks
+		next = max(next, due-beatPings*int64(len(s.beats))) // after a standstill each socket is due only once
 		for ; next < due; next++ {
 			s.beatSlice(next)
 		}
 	}
 }
 
-// beatSlice pings those whose turn is in the nth slice. A socket has the same turn in
-// each round, so that those that get events at the same moment stay apart for good.
-func (s *Server) beatSlice(n int) {
+// beatSlice pings those whose turn is in the nth slice.
+func (s *Server) beatSlice(n int64) {
+	s.slice.Store(n)
 	for _, c := range s.pings[n%pingSlices].take() {
-		c.ping()
+		c.takeTurn()
 	}
 	if n%beatPings != 0 {
 		return
 	}
-	for _, c := range s.beats[n/beatPings%len(s.beats)].all() {
+	for _, c := range s.beats[n/beatPings%int64(len(s.beats))].all() {
 		c.beat()
 	}
 }
 
-// pingInTurn has a socket pinged within a pingTick.
-func (s *Server) pingInTurn(c *conn) { s.pings[c.place%pingSlices].add(c) }
+// pingInTurn has a socket pinged a second after its last ping, or a little earlier. It
+// needs c.mu.
+func (s *Server) pingInTurn(c *conn) {
+	if !c.turn {
+		c.turn = true
+		s.pings[(c.pinged+pingSlices-int64(c.place%pingSpread))%pingSlices].add(c)
+	}
+}
+
+// takeTurn pings a socket, unless a ping went with events meanwhile.
+func (c *conn) takeTurn() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.turn = false
+	switch {
+	case !c.dirty:
+	case c.sincePing() < pingAfter:
+		c.srv.pingInTurn(c)
+	default:
+		c.enqueue(frame{kind: pingFrame})
+	}
+}
 
 // beat pings, and tells version 2 the newest seq, so that it knows if it has missed
 // something.

@@ -1,26 +1,36 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pymessage/services/gateway/wire"
 )
 
-// unwritten are sockets of version 1, put into buckets in turn, whose frames stay in the
-// queue as if a writer were about to take them. They were pinged a moment ago, however
-// long the test takes.
+// unwritten are sockets of version 1, whose frames stay in the queue as if a writer were
+// about to take them. They were pinged in the present slice.
 func (s *Server) unwritten(count int) (conns []*conn) {
 	for i := range count {
-		conns = append(conns, &conn{
-			srv: s, version: wire.V1, place: i, writing: true, pinged: time.Now().Add(time.Hour),
-		})
+		conns = append(conns, &conn{srv: s, version: wire.V1, place: i, writing: true, pinged: s.slice.Load()})
 	}
 	return conns
+}
+
+// writeEvents writes events, and says whether a ping went with them.
+func (c *conn) writeEvents(seqs ...int64) (pinged bool) {
+	var batch []frame
+	for _, seq := range seqs {
+		batch = append(batch, frame{kind: eventFrame, data: []byte("an event"), seq: seq})
+	}
+	out, _ := c.assemble(nil, batch)
+	ping := appendFrame(nil, websocket.PingMessage, pingPayload(seqs[len(seqs)-1], 0))
+	return bytes.HasSuffix(out, ping)
 }
 
 // expectPings expects so many pings in the queue of each socket, and one more in those of
@@ -44,24 +54,50 @@ func expectPings(t *testing.T, conns []*conn, each, some int) {
 	}
 }
 
-func TestSocketsThatGetEventsAtTheSameMomentArePingedInTurn(t *testing.T) {
+func TestSocketsThatGetEventsAtTheSameMomentArePingedInTurnWithinASecond(t *testing.T) {
 	t.Parallel()
 
 	const each = 10
 	s := &Server{beats: newBeats(time.Hour)}
-	conns := s.unwritten(each * pingSlices)
+	const begin = pingSlices / 2 // anywhere
+	s.beatSlice(begin)
+	conns := s.unwritten(each * pingSpread)
 	for _, c := range conns {
-		c.wroteEvent(frame{kind: eventFrame, seq: 1})
-		c.wroteEvent(frame{kind: eventFrame, seq: 2}) // one ping asks for both
+		if c.writeEvents(1, 2) || c.writeEvents(3) { // one ping asks for all
+			t.Fatal("events went with a ping a moment after the last one")
+		}
 	}
-	const begin = pingSlices / 2 // anywhere: within a round it is everybody's turn
 	for n := range pingSlices {
-		expectPings(t, conns, 0, n*each)
-		s.beatSlice(begin + n)
+		expectPings(t, conns, 0, int(max(0, n-pingAfter))*each)
+		s.beatSlice(begin + 1 + n)
 	}
 	expectPings(t, conns, 1, 0)
 	for n := range pingSlices { // there is nothing to ask for
+		s.beatSlice(begin + 1 + pingSlices + n)
+	}
+	expectPings(t, conns, 1, 0)
+}
+
+func TestAPingGoesWithTheEventsOfASocketThatGetsThemAllTheTime(t *testing.T) {
+	t.Parallel()
+
+	s := &Server{beats: newBeats(time.Hour)}
+	conns := s.unwritten(pingSpread)
+	pings := 0
+	for n := range 10 * pingAfter {
 		s.beatSlice(n)
+		for _, c := range conns {
+			if c.writeEvents(n + 1) {
+				pings++
+			}
+		}
+	}
+	if want := 9 * len(conns); pings != want { // it begins with one
+		t.Errorf("%d pings went with events, want %d", pings, want)
+	}
+	expectPings(t, conns, 0, 0)
+	for n := range pingSlices { // and those of the last slices are asked for as well
+		s.beatSlice(10*pingAfter + n)
 	}
 	expectPings(t, conns, 1, 0)
 }
@@ -78,7 +114,7 @@ func TestEverySocketIsPingedOnceEachHeartbeatUntilItEnds(t *testing.T) {
 	}
 	beat := func(n int) {
 		for slice := range beatPings {
-			s.beatSlice(n*beatPings + slice)
+			s.beatSlice(int64(n*beatPings + slice))
 		}
 	}
 	for n := range 2 * round {

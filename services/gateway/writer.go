@@ -164,7 +164,7 @@ func (c *conn) assemble(out []byte, batch []frame) (bytes []byte, rest []frame) 
 	defer c.mu.Unlock()
 	for i, f := range batch {
 		if f.kind == closeFrame || len(out) > 0 && len(out)+len(f.data) > writeSize {
-			return out, batch[i:]
+			return c.appendDue(out), batch[i:]
 		}
 		switch {
 		case f.kind == pingFrame:
@@ -182,33 +182,39 @@ func (c *conn) assemble(out []byte, batch []frame) (bytes []byte, rest []frame) 
 			}
 		}
 	}
-	return out, nil
+	return c.appendDue(out), nil
 }
+
+// appendDue has version 1 asked for the events that were written: at once where the last
+// ping was a while ago, and so in the write of the events, which costs far less than a
+// ping by itself, and lets a client that only looks in confirm too; otherwise in turn. It
+// needs c.mu.
+func (c *conn) appendDue(out []byte) []byte {
+	if !c.dirty || c.version != wire.V1 {
+		return out
+	}
+	if c.sincePing() >= pingAfter {
+		return c.appendPing(out)
+	}
+	c.srv.pingInTurn(c)
+	return out
+}
+
+// sincePing is how many slices ago the last ping was written. It needs c.mu.
+func (c *conn) sincePing() int64 { return c.srv.slice.Load() - c.pinged }
 
 // appendPing adds a ping, which asks for all events before it. It needs c.mu.
 func (c *conn) appendPing(out []byte) []byte {
-	c.dirty, c.pinged, c.unasked = false, time.Now(), 0
+	c.dirty, c.pinged, c.unasked = false, c.srv.slice.Load(), 0
 	return appendFrame(out, websocket.PingMessage, pingPayload(c.written, c.start))
 }
 
 // wroteEvent notes the newest seq for the next ping, which version 1 confirms by its
-// pong. It follows at once where the last one was a while ago, so that a client that
-// only looks in confirms too; otherwise in turn, within pingTick. It needs c.mu.
+// pong. It needs c.mu.
 func (c *conn) wroteEvent(f frame) {
-	if f.start != c.start { // of a log that is no more
-		return
+	if f.start == c.start { // else it is of a log that is no more
+		c.written, c.dirty = f.seq, true
 	}
-	c.written = f.seq
-	if c.dirty || c.version != wire.V1 {
-		c.dirty = true
-		return
-	}
-	c.dirty = true
-	if time.Since(c.pinged) >= pingTick {
-		c.enqueue(frame{kind: pingFrame})
-		return
-	}
-	c.srv.pingInTurn(c)
 }
 
 // appendFrame adds a frame of a server, which is not masked (RFC 6455 section 5.2).
