@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -45,6 +46,7 @@ type conn struct {
 	// Static after construction.
 	srv     *Server
 	ws      *websocket.Conn
+	raw     syscall.RawConn // of ws; nil where there is none
 	address string
 	version wire.Version
 	place   int // counts the sockets; spreads what is done for each of them
@@ -133,6 +135,10 @@ func newConn(srv *Server, ws *websocket.Conn, address string, place int) *conn {
 	ws.SetReadLimit(hardFrameLimit)
 	ws.SetPongHandler(c.onPong)
 	ws.SetPingHandler(c.onPing)
+	ws.SetCloseHandler(c.onClose)
+	if tcp, ok := ws.NetConn().(syscall.Conn); ok {
+		c.raw, _ = tcp.SyscallConn()
+	}
 	return c
 }
 
@@ -385,6 +391,17 @@ func (c *conn) onPing(payload string) error {
 		c.enqueue(frame{kind: pongFrame})
 	}
 	c.pong = []byte(payload)
+	return nil
+}
+
+// onClose answers a close frame of the client's, unless that is itself the answer to ours.
+func (c *conn) onClose(code int, _ string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closing {
+		c.closing = true
+		c.enqueue(frame{kind: closeFrame, data: websocket.FormatCloseMessage(code, "")})
+	}
 	return nil
 }
 

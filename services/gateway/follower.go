@@ -414,15 +414,16 @@ func (f *follower) take(page socialapi.Page, after int64) {
 	}
 	for _, ev := range page.Events {
 		f.offer(ev)
+		after = ev.Seq
 	}
-	f.fitPages()
+	f.fitPages(after)
 }
 
 // fitPages makes pages as long as sockets can take them: what does not fit into the
-// queue of a slow one is read again when it has drained. It needs f.mu.
-func (f *follower) fitPages() {
-	slow := slices.ContainsFunc(f.conns, func(c *conn) bool { return c.live && c.isStalled() })
-	if slow {
+// queue of a slow one, to which all up to seq was offered, is read again when it has
+// drained. It needs f.mu.
+func (f *follower) fitPages(seq int64) {
+	if slices.ContainsFunc(f.conns, func(c *conn) bool { return c.live && c.last < seq }) {
 		f.halved = min(f.halved+1, maxHalvings)
 	} else {
 		f.halved = max(f.halved-1, 0)

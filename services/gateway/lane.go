@@ -70,6 +70,7 @@ type lane struct {
 
 	wake    chan struct{} // capacity 1: the queue is not empty
 	waiting atomic.Int32  // how long the queue is
+	waited  atomic.Int64  // nanoseconds that the batch under way waited; 0: there is none
 	// inDoubt: the last attempt failed, and may be carried out yet unless a later one was.
 	inDoubt atomic.Bool
 
@@ -102,6 +103,14 @@ func (s *Server) lane() *lane {
 		}
 	}
 	return best
+}
+
+// laneWait is how long the batches under way have waited for their lanes, at most.
+func (s *Server) laneWait() (most time.Duration) {
+	for _, l := range s.lanes {
+		most = max(most, time.Duration(l.waited.Load()))
+	}
+	return most
 }
 
 // load is how many wait for the lane.
@@ -169,6 +178,7 @@ func (l *lane) run(ctx context.Context) {
 			l.process(ctx, batch)
 			l.rest(lanePace - time.Since(began))
 		}
+		l.waited.Store(0)
 	}
 }
 
@@ -202,7 +212,9 @@ func (l *lane) refuseRest() {
 
 // process stores a batch, rings for what was stored, and answers in order.
 func (l *lane) process(ctx context.Context, batch []send) {
-	l.srv.metrics.laneWait.Observe(time.Since(batch[0].read).Seconds())
+	waited := time.Since(batch[0].read)
+	l.waited.Store(int64(waited))
+	l.srv.metrics.laneWait.Observe(waited.Seconds())
 	connected := l.connected(ctx, batch)
 	results, ok := l.store(ctx, messagesOf(batch, connected))
 	next := 0

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -100,11 +99,7 @@ func TestMessagesOfManySocketsShareABatchWhileThereAreFew(t *testing.T) {
 	for _, c := range senders {
 		c.message(bob.id, "with others")
 	}
-	for began := time.Now(); b.Server.lanes[0].waiting.Load() < others; runtime.Gosched() {
-		if time.Since(began) > patience {
-			t.Fatalf("%d messages wait, not %d", b.Server.lanes[0].waiting.Load(), others)
-		}
-	}
+	until(t, "all others wait", func() bool { return b.Server.lanes[0].waiting.Load() == others })
 	close(release)
 	first.expect(sent)
 	for _, c := range senders {

@@ -126,10 +126,15 @@ func (m *metrics) queued(kind bell.Kind) {
 
 // wrote notes how late the events of a batch of frames were written. Clocks that
 // differ must not make a delay negative.
-func (m *metrics) wrote(batch []frame, now time.Time) {
+func (m *metrics) wrote(batch []frame) {
+	var now time.Time
 	for _, f := range batch {
-		if f.sentAt > 0 {
-			m.deliveryDelay.Observe(max(0, float64(now.UnixMilli()-f.sentAt)/1000))
+		if f.sentAt == 0 {
+			continue
 		}
+		if now.IsZero() {
+			now = time.Now()
+		}
+		m.deliveryDelay.Observe(max(0, float64(now.UnixMilli()-f.sentAt)/1000))
 	}
 }

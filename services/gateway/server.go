@@ -49,6 +49,7 @@ type Server struct {
 	broker    *broker.Broker
 	ringer    *bell.Ringer
 	hub       *hub
+	flusher   *flusher
 	lanes     []*lane
 	positions *positions
 	receipts  *receipts
@@ -89,6 +90,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 	s.connCtx, s.cancelConns = context.WithCancel(context.Background())
 	s.asks = newAsks(s)
 	s.hub = newHub(s)
+	s.flusher = newFlusher(s.laneWait)
 	s.positions = newPositions(s)
 	s.receipts = &receipts{srv: s, pending: map[receipt]int64{}}
 	s.presence = newPresence(s)
@@ -165,6 +167,7 @@ func (s *Server) runBackground(g *errgroup.Group, ctx context.Context) {
 	g.Go(func() error { s.watchHeads(ctx); return nil })
 	g.Go(func() error { s.watchSessions(ctx); return nil })
 	g.Go(func() error { s.heartbeat(ctx); return nil })
+	g.Go(func() error { s.flusher.run(ctx); return nil })
 	g.Go(func() error { s.probe.run(ctx); return nil })
 	for _, l := range s.lanes {
 		g.Go(func() error { l.run(ctx); return nil })

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -24,14 +25,27 @@ const writeSize = 16 << 10
 // the client has read long before would not be confirmed.
 const pingBytes = 64 << 10
 
+// errFull is a write that would have to wait.
+var errFull = errors.New("the socket takes no more for now")
+
 // outbox is what a socket is written from. Only one that is written to has an outbox.
 type outbox struct {
-	waiting []frame
-	writing []frame // owned by the writer, as are the bytes
-	bytes   []byte  // frames are joined in them
+	waiting []frame // guarded by the conn's mu; all below is the writer's
+
+	writing []frame // what was taken
+	left    []frame // the part of writing that is not in joined yet
+	joined  []byte  // frames are joined in it
+	unsent  []byte  // the part of joined that is to be written
+
+	try   func(fd uintptr) (done bool) // tryWrite, for a syscall.RawConn
+	tried error
 }
 
-var outboxes = sync.Pool{New: func() any { return new(outbox) }}
+var outboxes = sync.Pool{New: func() any {
+	o := new(outbox)
+	o.try = o.tryWrite
+	return o
+}}
 
 // keptFrames is how long the lists of an outbox may be that is used again.
 const keptFrames = 1024
@@ -43,8 +57,22 @@ func (o *outbox) giveBack() {
 	}
 }
 
-// enqueue adds f to what waits, unless a close frame is the last of it, and starts a
-// writer where there is none. It needs c.mu.
+// tryWrite writes as much as the socket takes at once.
+func (o *outbox) tryWrite(fd uintptr) (done bool) {
+	for len(o.unsent) > 0 {
+		n, err := syscall.Write(int(fd), o.unsent)
+		if n > 0 {
+			o.unsent = o.unsent[n:]
+		}
+		if o.tried = err; err != nil && !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	return true
+}
+
+// enqueue adds f to what waits, unless a close frame is the last of it, and has it
+// written. It needs c.mu.
 func (c *conn) enqueue(f frame) {
 	if c.closed || c.closing && f.kind != closeFrame {
 		return
@@ -60,31 +88,55 @@ func (c *conn) enqueue(f frame) {
 	if !c.writing {
 		c.writing = true
 		c.tasks.Add(1)
-		go c.write(c.out)
+		c.srv.flusher.add(c)
 	}
 }
 
-// write is the writer: it writes until nothing waits, then ends. What waits goes out in
-// as few writes as writeSize allows: a write costs more than all else that is done for a
-// frame.
-func (c *conn) write(out *outbox) {
-	defer c.tasks.Done()
-	for {
-		more, resume := c.takeWaiting(out)
-		if !more {
-			out.giveBack()
-			if resume {
-				c.user.resume()
-			}
-			return
-		}
-		if err := c.writeBatch(out.writing, &out.bytes); err != nil {
-			c.countSlow(err)
-			c.abort()
-			return
-		}
-		c.srv.metrics.wrote(out.writing, time.Now())
+// write is the writer: it writes all that waits, in as few writes as writeSize allows: a
+// write costs more than all else that is done for a frame. It does not wait for a client
+// that reads slowly; a goroutine of the socket's own does, until the client has taken this
+// much.
+func (c *conn) write() {
+	out := c.takeWaiting()
+	err := c.writeOut(out, c.writeNow)
+	if errors.Is(err, errFull) {
+		go func() { c.wrote(out, c.writeOut(out, c.writePatiently)) }()
+		return
 	}
+	c.wrote(out, err)
+}
+
+// takeWaiting takes what waits to be written: nothing once the socket is closed.
+func (c *conn) takeWaiting() *outbox {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := c.out
+	if !c.closed {
+		out.waiting, out.writing = out.writing, out.waiting
+		out.left = out.writing
+	}
+	return out
+}
+
+// wrote goes on after a write: with what came meanwhile, if the write succeeded.
+func (c *conn) wrote(out *outbox, err error) {
+	if err != nil {
+		c.countSlow(err)
+		c.abort()
+		c.tasks.Done()
+		return
+	}
+	c.srv.metrics.wrote(out.writing)
+	more, resume := c.settle(out)
+	if more {
+		c.srv.flusher.add(c)
+		return
+	}
+	out.giveBack()
+	if resume {
+		c.user.resume()
+	}
+	c.tasks.Done()
 }
 
 // countSlow counts a write that failed because the client did not read.
@@ -94,10 +146,9 @@ func (c *conn) countSlow(err error) {
 	}
 }
 
-// takeWaiting takes what waits to be written, and counts as done what was. When there is
-// nothing more the writer is over, and resume says whether the socket has to go on from
-// the store.
-func (c *conn) takeWaiting(out *outbox) (more, resume bool) {
+// settle counts as done what was written. When there is nothing more the writer is over,
+// and resume says whether the socket has to go on from the store.
+func (c *conn) settle(out *outbox) (more, resume bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range out.writing {
@@ -109,61 +160,66 @@ func (c *conn) takeWaiting(out *outbox) (more, resume bool) {
 	c.room.Broadcast()
 	clear(out.writing)
 	out.writing = out.writing[:0]
-	if len(out.waiting) == 0 || c.closed {
-		resume = c.stalled && !c.closed && !c.closing
-		c.stalled = false
-		c.writing = false
-		c.out = nil
-		clear(out.waiting)
-		out.waiting = out.waiting[:0]
-		return false, resume
+	if len(out.waiting) > 0 && !c.closed {
+		return true, false
 	}
-	out.waiting, out.writing = out.writing, out.waiting
-	return true, false
+	resume = c.stalled && !c.closed && !c.closing
+	c.stalled = false
+	c.writing = false
+	c.out = nil
+	clear(out.waiting)
+	out.waiting = out.waiting[:0]
+	return false, resume
 }
 
-// writeBatch writes frames, using out for the bytes.
-func (c *conn) writeBatch(batch []frame, out *[]byte) (err error) {
-	for len(batch) > 0 && err == nil {
-		if batch[0].kind == closeFrame {
-			err = c.writeClose(batch[0].data)
-			batch = batch[1:]
-			continue
+// writeOut writes what was taken, by write, or what of it is left.
+func (c *conn) writeOut(out *outbox, write func(*outbox) error) error {
+	for {
+		if len(out.unsent) > 0 {
+			if err := write(out); err != nil {
+				return err
+			}
 		}
-		*out, batch = c.assemble((*out)[:0], batch)
-		err = c.writeBytes(*out)
+		if len(out.left) == 0 {
+			return nil
+		}
+		out.joined, out.left = c.assemble(out.joined[:0], out.left)
+		out.unsent = out.joined
 	}
-	return err
 }
 
-// writeBytes writes whole frames, within the patience for a client that does not
-// read.
-func (c *conn) writeBytes(frames []byte) error {
-	if len(frames) == 0 {
-		return nil // events that this version does not see
+// writeNow writes what the socket takes at once. It is errFull when that is not all.
+func (c *conn) writeNow(out *outbox) error {
+	if c.raw == nil {
+		return errFull
 	}
+	if err := c.raw.Write(out.try); err != nil {
+		return err
+	}
+	if errors.Is(out.tried, syscall.EAGAIN) {
+		return errFull
+	}
+	return out.tried
+}
+
+// writePatiently writes within the patience for a client that does not read.
+func (c *conn) writePatiently(out *outbox) error {
 	tcp := c.ws.NetConn()
 	if err := tcp.SetWriteDeadline(time.Now().Add(c.srv.cfg.Patience)); err != nil {
 		return err
 	}
-	_, err := tcp.Write(frames)
-	return err
+	n, err := tcp.Write(out.unsent)
+	out.unsent = out.unsent[n:]
+	return errors.Join(err, tcp.SetWriteDeadline(time.Time{})) // the next one may be by writeNow
 }
 
-func (c *conn) writeClose(data []byte) error {
-	err := c.ws.WriteControl(websocket.CloseMessage, data, time.Now().Add(c.srv.cfg.Patience))
-	time.AfterFunc(closeGrace, func() { c.ws.Close() })
-	return err
-}
-
-// assemble adds frames of batch to out, up to a close frame or as many as make a
-// write, and gives the rest. What it adds counts as written: whoever hears of it
-// hears it from the client.
+// assemble adds frames of batch to out, as many as make a write, and gives the rest. What
+// it adds counts as written: whoever hears of it hears it from the client.
 func (c *conn) assemble(out []byte, batch []frame) (bytes []byte, rest []frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, f := range batch {
-		if f.kind == closeFrame || len(out) > 0 && len(out)+len(f.data) > writeSize {
+		if len(out) > 0 && len(out)+len(f.data) > writeSize {
 			return c.appendDue(out), batch[i:]
 		}
 		switch {
@@ -172,6 +228,10 @@ func (c *conn) assemble(out []byte, batch []frame) (bytes []byte, rest []frame) 
 		case f.kind == pongFrame:
 			out = appendFrame(out, websocket.PongMessage, c.pong)
 			c.pong = nil
+		case f.kind == closeFrame:
+			out = appendFrame(c.appendDue(out), websocket.CloseMessage, f.data)
+			time.AfterFunc(closeGrace, func() { c.ws.Close() })
+			return out, nil // nothing follows it
 		case f.data != nil:
 			out = appendFrame(out, websocket.TextMessage, f.data)
 		}

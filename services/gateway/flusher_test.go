@@ -1,0 +1,126 @@
+package gateway
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"pymessage/services/social/socialapi"
+)
+
+func TestTheFlusherRestsOnlyWhereMessagesWaitForTheirLanes(t *testing.T) {
+	t.Parallel()
+	for waited, want := range map[time.Duration]time.Duration{
+		0: 0, restShare*leastRest - 1: 0, restShare * leastRest: leastRest, 40 * time.Millisecond: 10 * time.Millisecond,
+		restShare * mostRest: mostRest, time.Hour: mostRest,
+	} {
+		if got := restAfter(waited); got != want {
+			t.Errorf("where messages wait %v it rests %v, want %v", waited, got, want)
+		}
+	}
+}
+
+func TestTheLanesTellHowLongMessagesWaitForThem(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.Lanes = 1 })
+
+	alice, bob := b.enter(t, "alice"), b.enter(t, "bob")
+	waits, release := make(chan time.Duration, 2), make(chan struct{})
+	b.fail(socialapi.PathSend, func() error {
+		waits <- b.laneWait()
+		<-release
+		return nil
+	})
+	alice.message(bob.id, "at once")
+	<-waits
+	alice.message(bob.id, "behind it")
+	until(t, "a message waits", func() bool { return b.Server.lanes[0].waiting.Load() == 1 })
+	began := time.Now()
+	alice.message(bob.id, "some time later")
+	until(t, "another one waits", func() bool { return b.Server.lanes[0].waiting.Load() == 2 })
+	held := time.Since(began)
+	close(release)
+	for range 3 {
+		alice.expect(sent)
+	}
+	if waited := <-waits; waited < held {
+		t.Errorf("it waited %v, and at least %v are true", waited, held)
+	}
+	until(t, "nothing waits any more", func() bool { return b.laneWait() == 0 })
+}
+
+// until waits for a state that nobody tells of.
+func until(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for began := time.Now(); !is(); runtime.Gosched() {
+		if time.Since(began) > patience {
+			t.Fatalf("waited too long until %s", what)
+		}
+	}
+}
+
+// While others are slow, the writers of all are there for who reads.
+func TestSocketsThatDoNotReadHoldUpNobodyHoweverManyThereAre(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) { c.QueueBytes, c.Patience = 16<<20, time.Minute })
+
+	for i := range 2 * runtime.GOMAXPROCS(0) {
+		frozen, _ := b.freeze(t, fmt.Sprint("frozen ", i))
+		defer frozen.ws.Close()
+	}
+	alice := b.enter(t, "alice")
+	alice.message(alice.id, "hi")
+	alice.expect(sent)
+}
+
+// A write with a deadline must not leave it to those that have none.
+func TestASocketThatWasSlowOnceIsWrittenToAfterItsPatience(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(c *Config) {
+		c.QueueBytes, c.Patience, c.Heartbeat = 32<<20, 2*time.Second, time.Second
+	})
+
+	slow, _ := b.enter2(t, "slow")
+	content := strings.Repeat("x", 4000)
+	const events = 3000 // 12 MB: more than the kernel's buffers hold
+	for range events {
+		b.ring(slow.id, b.append(slow.id, 10000009, content))
+	}
+	last := fmt.Sprintf(`{"type":"heartbeat","seq":%d}`, events)
+	for beats := 0; beats < 4; { // for longer than the patience
+		if slow.read() == last {
+			beats++
+		}
+	}
+}
+
+func TestACloseFrameOfTheClientIsAnsweredBehindAllThatWaits(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+
+	for _, code := range []int{websocket.CloseNormalClosure, websocket.CloseGoingAway, 4999} {
+		bob := b.enter(t, fmt.Sprint("bob", code))
+		var heard atomic.Int64
+		bob.ws.SetCloseHandler(func(code int, _ string) error {
+			heard.Store(int64(code))
+			return nil
+		})
+		bob.message(5, "answered")
+		bob.expect(`{"type":"error","error":"5 is not connected to the network"}`)
+		if err := bob.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, "bye"), time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		for err := error(nil); err == nil; {
+			_, _, err = bob.ws.ReadMessage()
+		}
+		if heard.Load() != int64(code) {
+			t.Errorf("a close with %d was answered with %d", code, heard.Load())
+		}
+		b.awaitGone(t, bob.id)
+	}
+}
