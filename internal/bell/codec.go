@@ -29,41 +29,30 @@ type jsonEnvelope struct {
 	Passing *Passing `json:"passing,omitempty"`
 }
 
-// encode makes the payload that is published.
-func encode(e Envelope) ([]byte, error) {
-	if len(e.Events) > 0 {
-		return appendEvents(make([]byte, 0, sizeOf(e)), e), nil
-	}
+// encodeOther makes the payload of an envelope without events.
+func encodeOther(e Envelope) ([]byte, error) {
 	return json.Marshal(jsonEnvelope{Version: versionJSON, Session: e.Session, Except: e.Except, Passing: e.Passing})
 }
 
-// sizeOf is enough for the binary form.
-func sizeOf(e Envelope) int {
-	n := 16 + len(e.Epoch)
-	for _, ev := range e.Events {
-		n += 49 + len(ev.Kind) + len(ev.Content)
-	}
-	return n
-}
+// sizeOf is about what an event takes in the binary form, and rather more.
+func sizeOf(ev *Event) int { return 49 + len(ev.Kind) + len(ev.Content) }
 
-func appendEvents(b []byte, e Envelope) []byte {
-	b = append(b, formEvents)
-	b = appendText(b, e.Epoch)
-	for _, ev := range e.Events {
-		b = binary.AppendUvarint(b, uint64(ev.Seq))
-		b = appendText(b, string(ev.Kind))
-		b = binary.AppendUvarint(b, uint64(ev.Peer))
-		b = binary.AppendUvarint(b, uint64(ev.SentAt))
-		b = binary.AppendUvarint(b, flagsOf(ev))
-		b = appendText(b, ev.Content)
-	}
-	return b
+// appendHead begins the binary form; events follow.
+func appendHead(b []byte, epoch string) []byte { return appendText(append(b, formEvents), epoch) }
+
+func appendEvent(b []byte, ev *Event) []byte {
+	b = binary.AppendUvarint(b, uint64(ev.Seq))
+	b = appendText(b, string(ev.Kind))
+	b = binary.AppendUvarint(b, uint64(ev.Peer))
+	b = binary.AppendUvarint(b, uint64(ev.SentAt))
+	b = binary.AppendUvarint(b, flagsOf(ev))
+	return appendText(b, ev.Content)
 }
 
 // flagQuiet is a bit of the number that says what else there is to know of an event.
 const flagQuiet = 1
 
-func flagsOf(ev Event) (flags uint64) {
+func flagsOf(ev *Event) (flags uint64) {
 	if ev.Quiet {
 		flags |= flagQuiet
 	}
@@ -76,12 +65,15 @@ func appendText(b []byte, s string) []byte {
 
 // Decode reads a payload. An error means garbage or an unknown version; either is
 // to be counted and ignored.
-func Decode(payload string) (Envelope, error) {
+func Decode(payload string) (Envelope, error) { return DecodeInto(payload, nil) }
+
+// DecodeInto is Decode, and uses the memory of room for events.
+func DecodeInto(payload string, room []Event) (Envelope, error) {
 	switch {
 	case payload == "":
 		return Envelope{}, errors.New("ring is empty")
 	case payload[0] == formEvents:
-		return decodeEvents(payload[1:])
+		return decodeEvents(payload[1:], room[:0])
 	case payload[0] == formJSON:
 		return decodeJSON(payload)
 	}
@@ -103,9 +95,9 @@ func decodeJSON(payload string) (Envelope, error) {
 	return out, nil
 }
 
-func decodeEvents(payload string) (Envelope, error) {
+func decodeEvents(payload string, room []Event) (Envelope, error) {
 	r := reader{rest: payload}
-	e := Envelope{Epoch: r.text()}
+	e := Envelope{Epoch: r.text(), Events: room}
 	for r.rest != "" && !r.broken {
 		ev := Event{Seq: r.number(), Kind: Kind(r.text()), Peer: int(r.number()), SentAt: r.number(),
 			Quiet: r.number()&flagQuiet != 0, Content: r.text()}

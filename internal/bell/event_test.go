@@ -19,11 +19,7 @@ func TestAnEnvelopeComesBackAsItWas(t *testing.T) {
 		{Session: "s1"},
 		{Passing: &Passing{Kind: PassingSent, Peer: 12345678, ID: "12345678-7", Content: "hi <☃>", SentAt: 1700000000123, From: "g"}},
 	} {
-		payload, err := encode(e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := Decode(string(payload))
+		got, err := Decode(encode(t, e))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,10 +42,10 @@ func TestAnEnvelopeOfTheVersionBeforeIsRead(t *testing.T) {
 func TestWhatIsNoEnvelopeIsRefused(t *testing.T) {
 	t.Parallel()
 
-	whole, _ := encode(Envelope{Epoch: "e1", Events: []Event{{Seq: 7, Kind: KindMessage, Peer: 1, Content: "hi"}}})
+	whole := encode(t, Envelope{Epoch: "e1", Events: []Event{{Seq: 7, Kind: KindMessage, Peer: 1, Content: "hi"}}})
 	for _, payload := range []string{
-		"", "x", "{}", `{"v":2,"session":"s"}`, `{"v":1,"event":{"seq":0}}`, "\x02", "\x02\x00", "\x03" + string(whole[1:]),
-		string(whole[:len(whole)-1]), string(whole) + "\x01", "\x02\x00\x00\x00\x00\x00\x00\x00",
+		"", "x", "{}", `{"v":2,"session":"s"}`, `{"v":1,"event":{"seq":0}}`, "\x02", "\x02\x00", "\x03" + whole[1:],
+		whole[:len(whole)-1], whole + "\x01", "\x02\x00\x00\x00\x00\x00\x00\x00",
 		"\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
 	} {
 		if got, err := Decode(payload); err == nil {
@@ -62,15 +58,26 @@ func TestEventsOfOneUserShareARing(t *testing.T) {
 	t.Parallel()
 
 	event := func(user int, seq int64, content string) ring {
-		return ring{user: user, envelope: Envelope{Epoch: "e", Events: []Event{{Seq: seq, Content: content}}}}
+		return ring{user: user, epoch: "e", event: Event{Seq: seq, Content: content}}
 	}
 	long := strings.Repeat("x", joinedBytes)
-	next := round{latest: map[int]int{}, rings: []ring{event(1, 1, ""), event(2, 1, ""), event(1, 2, ""), {user: 1, envelope: Envelope{Session: "s"}}, event(1, 3, ""), event(2, 2, long), event(2, 3, "")}}
-	got := next.join()
+	next := newRound()
+	for range 2 { // it is used again
+		next.rings = []ring{event(1, 1, ""), event(2, 1, ""), event(1, 2, ""), {user: 1, other: &Envelope{Session: "s"}}, event(1, 3, ""), event(2, 2, long), event(2, 3, "")}
+		next.join()
+	}
 	var seqs []string
-	for _, r := range got {
-		said := strings.TrimSpace(fmt.Sprintf("%d %s", r.user, r.envelope.Session))
-		for _, ev := range r.envelope.Events {
+	for _, c := range next.chains {
+		payload, err := next.payload(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := Decode(string(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := strings.TrimSpace(fmt.Sprintf("%d %s", next.rings[c.first].user, e.Session))
+		for _, ev := range e.Events {
 			said += fmt.Sprint(" ", ev.Seq)
 		}
 		seqs = append(seqs, said)
@@ -96,11 +103,28 @@ func FuzzDecode(f *testing.F) {
 		if len(env.Events) == 0 {
 			return
 		}
-		again, err := Decode(string(appendEvents(nil, env)))
+		again, err := Decode(encode(t, env))
 		if diff := cmp.Diff(env.Events, again.Events); err != nil || diff != "" {
 			t.Fatalf("%v\n%s", err, diff)
 		}
 	})
+}
+
+// encode makes the payload of an envelope.
+func encode(t testing.TB, e Envelope) string {
+	t.Helper()
+	if len(e.Events) == 0 {
+		payload, err := encodeOther(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(payload)
+	}
+	payload := appendHead(nil, e.Epoch)
+	for i := range e.Events {
+		payload = appendEvent(payload, &e.Events[i])
+	}
+	return string(payload)
 }
 
 func BenchmarkEnvelope(b *testing.B) {
@@ -108,14 +132,20 @@ func BenchmarkEnvelope(b *testing.B) {
 		Seq: 7, Kind: KindMessage, Peer: 12345678, SentAt: 1700000000123,
 		Content: "sixty-four characters, as many as a short sentence of a chat has.",
 	}}}
+	next := newRound()
+	next.rings = []ring{{epoch: e.Epoch, event: e.Events[0]}}
+	var room []Event
 	b.ReportAllocs()
 	for b.Loop() {
-		payload, err := encode(e)
+		next.join()
+		payload, err := next.payload(next.chains[0])
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := Decode(string(payload)); err != nil {
+		got, err := DecodeInto(string(payload), room)
+		if err != nil {
 			b.Fatal(err)
 		}
+		room = got.Events
 	}
 }

@@ -27,10 +27,13 @@ const (
 	ringTimeout = time.Second
 )
 
+// ring is one event, or an envelope of what is none.
 type ring struct {
-	user     int
-	envelope Envelope
-	heard    func(gateways int64) // may be nil
+	user  int
+	epoch string // of the event
+	event Event
+	other *Envelope
+	heard func(gateways int64) // may be nil
 }
 
 // Ringer publishes rings in the background, in the order they were given for a user,
@@ -73,20 +76,20 @@ func (r Redis) OpenRinger(log *slog.Logger, reg prometheus.Registerer) (ringer *
 
 // Ring tells user's gateways of ev. It never blocks and may lose the ring.
 func (r *Ringer) Ring(user int, epoch string, ev Event) {
-	r.enqueue(ring{user: user, envelope: Envelope{Epoch: epoch, Events: []Event{ev}}})
+	r.enqueue(ring{user: user, epoch: epoch, event: ev})
 }
 
 // RingSessionEnd tells user's gateways that one of the user's sessions has ended.
 // It never blocks and may lose the ring.
 func (r *Ringer) RingSessionEnd(user int, session string) {
-	r.enqueue(ring{user: user, envelope: Envelope{Session: session}})
+	r.enqueue(ring{user: user, other: &Envelope{Session: session}})
 }
 
 // RingSessionsEnd tells user's gateways that all sessions of the user have ended but
 // one, if except is not empty, and that sockets without a session have to go as well.
 // It never blocks and may lose the ring.
 func (r *Ringer) RingSessionsEnd(user int, except string) {
-	r.enqueue(ring{user: user, envelope: Envelope{Session: EverySession, Except: except}})
+	r.enqueue(ring{user: user, other: &Envelope{Session: EverySession, Except: except}})
 }
 
 // Pass tells user's gateways of something that is in no inbox. It never blocks; it may
@@ -100,7 +103,7 @@ func (r *Ringer) PassCounted(user int, p Passing, heard func(gateways int64)) {
 		r.rings.WithLabelValues("gave_way").Inc()
 		return
 	}
-	r.enqueue(ring{user: user, envelope: Envelope{Passing: &p}, heard: heard})
+	r.enqueue(ring{user: user, other: &Envelope{Passing: &p}, heard: heard})
 }
 
 func (r *Ringer) enqueue(next ring) {
@@ -133,14 +136,14 @@ func (r *Ringer) Run(ctx context.Context) error {
 }
 
 func (r *Ringer) run(ctx context.Context, queue <-chan ring) error {
-	next := round{latest: map[int]int{}}
+	next := newRound()
 	for {
 		select {
 		case first := <-queue:
 			next.gather(first, queue)
-			r.publish(context.WithoutCancel(ctx), &next)
+			r.publish(context.WithoutCancel(ctx), next)
 		case <-ctx.Done():
-			r.drain(context.WithoutCancel(ctx), &next, queue)
+			r.drain(context.WithoutCancel(ctx), next, queue)
 			return ctx.Err()
 		}
 	}
@@ -158,26 +161,6 @@ func (r *Ringer) drain(ctx context.Context, next *round, queue <-chan ring) {
 	}
 }
 
-// round is what is published at once. It is used again and again.
-type round struct {
-	rings  []ring
-	latest map[int]int // user: the place in rings of the last one
-}
-
-// gather takes what is queued behind first, without waiting.
-func (o *round) gather(first ring, queue <-chan ring) {
-	clear(o.rings)
-	o.rings = append(o.rings[:0], first)
-	for len(o.rings) < ringBatch {
-		select {
-		case next := <-queue:
-			o.rings = append(o.rings, next)
-		default:
-			return
-		}
-	}
-}
-
 func (r *Ringer) publish(ctx context.Context, next *round) {
 	gathered := float64(len(next.rings))
 	ctx, cancel := context.WithTimeout(ctx, ringTimeout)
@@ -188,15 +171,17 @@ func (r *Ringer) publish(ctx context.Context, next *round) {
 		publish = pipe.SPublish
 	}
 	var heard []func()
-	for _, b := range next.join() {
-		payload, err := encode(b.envelope)
+	next.join()
+	for _, c := range next.chains {
+		payload, err := next.payload(c)
 		if err != nil {
 			r.log.ErrorContext(ctx, "ring could not be encoded", "err", err)
 			continue
 		}
-		told := publish(ctx, r.channels.User(b.user), payload)
-		if b.heard != nil {
-			heard = append(heard, func() { b.heard(told.Val()) })
+		first := next.rings[c.first]
+		told := publish(ctx, r.channels.User(first.user), payload)
+		if first.heard != nil {
+			heard = append(heard, func() { first.heard(told.Val()) })
 		}
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
@@ -208,29 +193,4 @@ func (r *Ringer) publish(ctx context.Context, next *round) {
 	for _, tell := range heard {
 		tell()
 	}
-}
-
-// join makes one ring of the events of one user, in place: what Redis and the gateways
-// that listen have to do is by the ring.
-func (o *round) join() []ring {
-	if len(o.rings) == 1 {
-		return o.rings
-	}
-	clear(o.latest)
-	joined := o.rings[:0]
-	for _, next := range o.rings {
-		if i, ok := o.latest[next.user]; ok && joined[i].takes(next) {
-			joined[i].envelope.Events = append(joined[i].envelope.Events, next.envelope.Events...)
-			continue
-		}
-		o.latest[next.user] = len(joined)
-		joined = append(joined, next)
-	}
-	return joined
-}
-
-// takes says whether the events of next, which comes later, can go with those of r.
-func (r ring) takes(next ring) bool {
-	return len(r.envelope.Events) > 0 && len(next.envelope.Events) > 0 && r.envelope.Epoch == next.envelope.Epoch &&
-		sizeOf(r.envelope)+sizeOf(next.envelope) <= joinedBytes
 }

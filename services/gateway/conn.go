@@ -37,8 +37,22 @@ const (
 // errFrameTooLong is a frame that was read and thrown away.
 var errFrameTooLong = wire.BadRequest("frame is longer than " + strconv.Itoa(wire.MaxFrame) + " bytes")
 
-// readBuffers hold a frame while it is decoded.
-var readBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// frameBuffer holds a frame while it is decoded.
+type frameBuffer struct {
+	bytes.Buffer
+	limited io.LimitedReader
+}
+
+var frameBuffers = sync.Pool{New: func() any { return new(frameBuffer) }}
+
+// fill reads a frame, or what is enough of it to see that it is too long.
+func (b *frameBuffer) fill(frame io.Reader) error {
+	b.Reset()
+	b.limited = io.LimitedReader{R: frame, N: wire.MaxFrame + 1}
+	_, err := b.ReadFrom(&b.limited)
+	b.limited.R = nil
+	return err
+}
 
 // conn is one socket. One goroutine reads it; a writer exists only while there is
 // something to write.
@@ -147,7 +161,7 @@ func (c *conn) serve() {
 	defer c.end()
 	for {
 		req, err := c.read()
-		if protocol := (wire.Error{}); err != nil && !errors.As(err, &protocol) {
+		if err != nil && !isProtocol(err) {
 			c.readFailed(err)
 			return
 		}
@@ -156,6 +170,12 @@ func (c *conn) serve() {
 			return
 		}
 	}
+}
+
+// isProtocol says whether err is for the client to hear.
+func isProtocol(err error) bool {
+	var protocol wire.Error
+	return errors.As(err, &protocol)
 }
 
 // read gives the next request. A frame that is none is a wire.Error; any other error
@@ -168,10 +188,9 @@ func (c *conn) read() (wire.Request, error) {
 	if kind != websocket.TextMessage {
 		return wire.Request{}, discard(r, wire.BadRequest("frame is binary, not text"))
 	}
-	buffer := readBuffers.Get().(*bytes.Buffer) // taken as late as this: most sockets are idle
-	defer readBuffers.Put(buffer)
-	buffer.Reset()
-	if _, err := buffer.ReadFrom(io.LimitReader(r, wire.MaxFrame+1)); err != nil {
+	buffer := frameBuffers.Get().(*frameBuffer) // taken as late as this: most sockets are idle
+	defer frameBuffers.Put(buffer)
+	if err := buffer.fill(r); err != nil {
 		return wire.Request{}, err
 	}
 	if buffer.Len() > wire.MaxFrame {

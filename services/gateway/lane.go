@@ -66,7 +66,8 @@ type lane struct {
 
 	// Owned by run.
 	number int64  // of the last batch
-	batch  []send // is used again for each
+	batch  []send // is used again for each, as are its messages
+	kept   []socialapi.Message
 
 	wake    chan struct{} // capacity 1: the queue is not empty
 	waiting atomic.Int32  // how long the queue is
@@ -216,7 +217,7 @@ func (l *lane) process(ctx context.Context, batch []send) {
 	l.waited.Store(int64(waited))
 	l.srv.metrics.laneWait.Observe(waited.Seconds())
 	connected := l.connected(ctx, batch)
-	results, ok := l.store(ctx, messagesOf(batch, connected))
+	results, ok := l.store(ctx, l.messagesOf(batch, connected))
 	next := 0
 	for i, s := range batch {
 		switch {
@@ -232,16 +233,17 @@ func (l *lane) process(ctx context.Context, batch []send) {
 	l.srv.metrics.sendSeconds.Observe(time.Since(batch[0].read).Seconds())
 }
 
-// messagesOf leaves out what is not kept.
-func messagesOf(batch []send, connected []bool) []socialapi.Message {
-	out := make([]socialapi.Message, 0, len(batch))
+// messagesOf leaves out what is not kept. It is good until the next call.
+func (l *lane) messagesOf(batch []send, connected []bool) []socialapi.Message {
+	clear(l.kept)
+	l.kept = l.kept[:0]
 	for i, s := range batch {
 		if s.kept(connected[i]) {
-			out = append(out, socialapi.Message{Sender: s.sender, Recipient: s.recipient, Content: s.content,
+			l.kept = append(l.kept, socialapi.Message{Sender: s.sender, Recipient: s.recipient, Content: s.content,
 				Nonce: s.nonce, Connected: connected[i]})
 		}
 	}
-	return out
+	return l.kept
 }
 
 // isUserID says whether id can be a user's.

@@ -25,7 +25,7 @@ import (
 // partition.
 type Handler interface {
 	// Deliver hands over a ring on user's channel. Those of one user come from one
-	// goroutine.
+	// goroutine. The memory of env.Events is used again afterwards.
 	Deliver(user int, env bell.Envelope)
 	// Restored says that all channels of a line are subscribed to again after its
 	// connection was lost, and that rings may have been missed until now.

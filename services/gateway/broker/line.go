@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"pymessage/internal/bell"
 )
 
 const (
@@ -27,6 +29,8 @@ type line struct {
 	beacon int
 	wake   chan struct{} // capacity 1: there are dirty subscriptions
 	memory *memory
+
+	room []bell.Event // owned by receive
 
 	mu        sync.Mutex // guards all below
 	subs      map[int]*subscription

@@ -13,6 +13,9 @@ import (
 	"pymessage/internal/bell"
 )
 
+// keptEvents is of how many events of a ring the memory is used again.
+const keptEvents = 256
+
 var (
 	// errSilent ends a connection that no longer answers pings.
 	errSilent = errors.New("the connection does not answer")
@@ -133,11 +136,12 @@ func (l *line) dispatch(msg any) error {
 	switch m := msg.(type) {
 	case *redis.Message:
 		user, ok := l.b.channels.UserOf(m.Channel)
-		env, err := bell.Decode(m.Payload)
+		env, err := bell.DecodeInto(m.Payload, l.room)
 		if !ok || err != nil {
 			l.b.metrics.garbage.Inc()
 			return nil
 		}
+		defer l.keepRoom(env.Events)
 		if user == l.everybody() {
 			l.hearAll(env)
 			return nil
@@ -155,6 +159,14 @@ func (l *line) dispatch(msg any) error {
 		}
 	}
 	return nil
+}
+
+// keepRoom keeps the memory of events that were handed on.
+func (l *line) keepRoom(events []bell.Event) {
+	clear(events)
+	if cap(events) <= keptEvents {
+		l.room = events[:0]
+	}
 }
 
 // everybody is the id on whose channel all gateways are told something.

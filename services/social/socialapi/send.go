@@ -103,8 +103,12 @@ func appendResult(out []byte, r Result) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(out, 3, protowire.BytesType), first)
 }
 
+// resultBytes is what a result takes at least.
+const resultBytes = 4
+
 // DecodeBatchResult reads what AppendBatchResult has written.
 func DecodeBatchResult(in []byte) (r BatchResult, err error) {
+	r.Results = make([]Result, 0, len(in)/resultBytes)
 	err = eachField(in, func(field protowire.Number, v value) error {
 		switch field {
 		case 1:
