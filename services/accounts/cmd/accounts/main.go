@@ -10,6 +10,7 @@ import (
 )
 
 func main() {
+	service.RelaxTimers()
 	var cfg accounts.Config
 	os.Exit(service.Main(service.Program{
 		Name:     "accounts",

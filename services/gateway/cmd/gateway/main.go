@@ -14,6 +14,7 @@ import (
 const gcPercent = 50
 
 func main() {
+	service.RelaxTimers()
 	var cfg gateway.Config
 	os.Exit(service.Main(service.Program{
 		Name:      "gateway",

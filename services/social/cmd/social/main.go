@@ -10,6 +10,7 @@ import (
 )
 
 func main() {
+	service.RelaxTimers()
 	var cfg social.Config
 	os.Exit(service.Main(service.Program{
 		Name:     "social",

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package service
+
+// RelaxTimers is for Linux.
+func RelaxTimers() {}
