@@ -19,9 +19,9 @@ const timerSlack = 250 * time.Microsecond
 // processor time on that.
 //
 // A thread inherits the slack of the one that starts it, and the monitor is there before
-// any code of ours. So the program begins once more: the same process, with the same
-// arguments. To be called first of all; where it is not allowed, nothing changes.
-func RelaxTimers() {
+// any code of ours. So the program begins once more, as the same process, with its args
+// and environ. To be called first of all; where it is not allowed, nothing changes.
+func RelaxTimers(args, environ []string) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
@@ -32,5 +32,5 @@ func RelaxTimers() {
 	if err != nil || unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(timerSlack), 0, 0, 0) != nil {
 		return
 	}
-	_ = syscall.Exec(program, os.Args, os.Environ()) // returns only if it failed
+	_ = syscall.Exec(program, args, environ) // returns only if it failed
 }

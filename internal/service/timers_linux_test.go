@@ -19,7 +19,7 @@ func init() {
 	if os.Getenv(timersVariable) == "" {
 		return
 	}
-	service.RelaxTimers()
+	service.RelaxTimers(os.Args, os.Environ())
 	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
 	fmt.Println(os.Getpid(), slack, err, os.Args[1:])
 	os.Exit(0)

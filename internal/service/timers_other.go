@@ -3,4 +3,4 @@
 package service
 
 // RelaxTimers is for Linux.
-func RelaxTimers() {}
+func RelaxTimers(args, environ []string) {}
