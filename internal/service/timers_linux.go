@@ -24,13 +24,19 @@ const timerSlack = 250 * time.Microsecond
 func RelaxTimers(args, environ []string) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
-	if err != nil || time.Duration(slack) >= timerSlack {
+	if areRelaxed() {
 		return
 	}
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(timerSlack), 0, 0, 0)
 	program, err := os.Executable()
-	if err != nil || unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(timerSlack), 0, 0, 0) != nil {
+	if err != nil || !areRelaxed() { // real-time policies take any slack and keep none: no second beginning would see it
 		return
 	}
 	_ = syscall.Exec(program, args, environ) // returns only if it failed
+}
+
+// areRelaxed is about the timers of this thread.
+func areRelaxed() bool {
+	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	return err == nil && time.Duration(slack) >= timerSlack
 }

@@ -1,7 +1,10 @@
 package gateway
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"pymessage/internal/testenv"
 	"pymessage/services/social/socialapi"
 )
 
@@ -78,7 +82,7 @@ func TestSocketsThatDoNotReadHoldUpNobodyHoweverManyThereAre(t *testing.T) {
 	alice.expect(sent)
 }
 
-// A write with a deadline must not leave it to those that have none.
+// The deadline of a write that waited must not be one for those that do not wait.
 func TestASocketThatWasSlowOnceIsWrittenToAfterItsPatience(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(c *Config) {
@@ -122,5 +126,29 @@ func TestACloseFrameOfTheClientIsAnsweredBehindAllThatWaits(t *testing.T) {
 			t.Errorf("a close with %d was answered with %d", code, heard.Load())
 		}
 		b.awaitGone(t, bob.id)
+	}
+}
+
+func TestAGatewayEndsWithItsSocketsWhenAPartOfItFails(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+	n := newNeighbours(t)
+	s := newServer(t, url, prefix, n)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.serve(context.Background(), l) }()
+	b := &bundle{Server: s, neighbours: n, addr: l.Addr().String()}
+	b.awaitRedis(t)
+	alice, _ := b.enter2(t, "alice")
+	alice.expect(`{"type":"synced","seq":0}`)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	alice.expectClose(websocket.CloseServiceRestart)
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("it ended with %v", err)
 	}
 }

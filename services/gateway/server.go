@@ -136,6 +136,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	defer stop()
 	g, failed := errgroup.WithContext(background)
 	s.runBackground(g, failed)
+	g.Go(func() error { s.flusher.run(background); return nil }) // also when another part fails: sockets end by what is written to them
 	srv := service.NewHTTPServer(s.handler)
 	g.Go(func() error {
 		if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -167,7 +168,6 @@ func (s *Server) runBackground(g *errgroup.Group, ctx context.Context) {
 	g.Go(func() error { s.watchHeads(ctx); return nil })
 	g.Go(func() error { s.watchSessions(ctx); return nil })
 	g.Go(func() error { s.heartbeat(ctx); return nil })
-	g.Go(func() error { s.flusher.run(ctx); return nil })
 	g.Go(func() error { s.probe.run(ctx); return nil })
 	for _, l := range s.lanes {
 		g.Go(func() error { l.run(ctx); return nil })

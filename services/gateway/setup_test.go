@@ -36,7 +36,7 @@ func setup(t testing.TB, change ...func(*Config)) *bundle {
 	return setupOn(t, url, prefix, newNeighbours(t), change...)
 }
 
-func setupOn(t testing.TB, redisURL, prefix string, n *neighbours, change ...func(*Config)) *bundle {
+func newServer(t testing.TB, redisURL, prefix string, n *neighbours, change ...func(*Config)) *Server {
 	t.Helper()
 	var cfg Config
 	err := service.ParseSettings(&cfg, []string{
@@ -53,6 +53,12 @@ func setupOn(t testing.TB, redisURL, prefix string, n *neighbours, change ...fun
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+func setupOn(t testing.TB, redisURL, prefix string, n *neighbours, change ...func(*Config)) *bundle {
+	t.Helper()
+	s := newServer(t, redisURL, prefix, n, change...)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ type outbox struct {
 	joined  []byte  // frames are joined in it
 	unsent  []byte  // the part of joined that is to be written
 
-	try   func(fd uintptr) (done bool) // tryWrite, for a syscall.RawConn
+	try   func(fd uintptr) // tryWrite, for a syscall.RawConn
 	tried error
 }
 
@@ -58,17 +58,16 @@ func (o *outbox) giveBack() {
 }
 
 // tryWrite writes as much as the socket takes at once.
-func (o *outbox) tryWrite(fd uintptr) (done bool) {
+func (o *outbox) tryWrite(fd uintptr) {
 	for len(o.unsent) > 0 {
 		n, err := syscall.Write(int(fd), o.unsent)
 		if n > 0 {
 			o.unsent = o.unsent[n:]
 		}
 		if o.tried = err; err != nil && !errors.Is(err, syscall.EINTR) {
-			break
+			return
 		}
 	}
-	return true
 }
 
 // enqueue adds f to what waits, unless a close frame is the last of it, and has it
@@ -127,6 +126,9 @@ func (c *conn) wrote(out *outbox, err error) {
 		return
 	}
 	c.srv.metrics.wrote(out.writing)
+	if n := len(out.writing); n > 0 && out.writing[n-1].kind == closeFrame {
+		time.AfterFunc(closeGrace, func() { c.ws.Close() })
+	}
 	more, resume := c.settle(out)
 	if more {
 		c.srv.flusher.add(c)
@@ -193,7 +195,7 @@ func (c *conn) writeNow(out *outbox) error {
 	if c.raw == nil {
 		return errFull
 	}
-	if err := c.raw.Write(out.try); err != nil {
+	if err := c.raw.Control(out.try); err != nil { // heeds no deadline, and nobody else who writes
 		return err
 	}
 	if errors.Is(out.tried, syscall.EAGAIN) {
@@ -210,7 +212,7 @@ func (c *conn) writePatiently(out *outbox) error {
 	}
 	n, err := tcp.Write(out.unsent)
 	out.unsent = out.unsent[n:]
-	return errors.Join(err, tcp.SetWriteDeadline(time.Time{})) // the next one may be by writeNow
+	return err
 }
 
 // assemble adds frames of batch to out, as many as make a write, and gives the rest. What
@@ -229,9 +231,7 @@ func (c *conn) assemble(out []byte, batch []frame) (bytes []byte, rest []frame) 
 			out = appendFrame(out, websocket.PongMessage, c.pong)
 			c.pong = nil
 		case f.kind == closeFrame:
-			out = appendFrame(c.appendDue(out), websocket.CloseMessage, f.data)
-			time.AfterFunc(closeGrace, func() { c.ws.Close() })
-			return out, nil // nothing follows it
+			return appendFrame(c.appendDue(out), websocket.CloseMessage, f.data), nil // nothing follows it
 		case f.data != nil:
 			out = appendFrame(out, websocket.TextMessage, f.data)
 		}

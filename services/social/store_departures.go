@@ -84,7 +84,7 @@ func (s *store) leave(ctx context.Context, user, limit int) (out socialapi.Chang
 		}
 		var one socialapi.Change
 		one, err = s.leaveOne(ctx, user, peer)
-		if len(one.Rings) > 0 { // else it may know of no epoch, and what was done before it has one
+		if err == nil && len(one.Rings) > 0 { // else there may be no epoch, nor what they ring for
 			out.Epoch, out.Rings = one.Epoch, append(out.Rings, one.Rings...)
 		}
 	}

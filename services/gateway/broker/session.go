@@ -164,7 +164,7 @@ func (l *line) dispatch(msg any) error {
 // keepRoom keeps the memory of events that were handed on.
 func (l *line) keepRoom(events []bell.Event) {
 	clear(events)
-	if cap(events) <= keptEvents {
+	if n := cap(events); n > 0 && n <= keptEvents {
 		l.room = events[:0]
 	}
 }
