@@ -16,8 +16,10 @@ const (
 	pollInterval = time.Second
 	// headsBatch is how many users one check names.
 	headsBatch = 2000
-	// pingSlice is how exactly pings are timed.
-	pingSlice = 50 * time.Millisecond
+	// pingSlice is how exactly pings are timed. The pings of a slice go out together, and
+	// hold up the messages that come meanwhile: in slices of 50 ms the p99 at 2,000
+	// messages a second was half a millisecond more.
+	pingSlice = 25 * time.Millisecond
 	// pingSlices is how many slices after a ping the next one comes at the latest that asks
 	// whether events were read, and so how long it takes to ask: a second at most.
 	pingSlices = int64(time.Second / pingSlice)
@@ -26,10 +28,10 @@ const (
 	pingAfter = pingSlices - pingSpread
 	// pingSpread is over how many slices pings are spread of sockets that were pinged
 	// together and get events together.
-	pingSpread = 2
+	pingSpread = 4
 	// beatPings is how many of these slices make one of the heartbeats, which are spread
 	// over the HEARTBEAT. There are fewer of them, and few at a time cost more each.
-	beatPings = 5
+	beatPings = 10
 	// maxHeartbeat bounds the buckets of newBeats, whose number would grow with a
 	// HEARTBEAT of years. A socket is pinged this often in any case.
 	maxHeartbeat = time.Hour
