@@ -144,6 +144,7 @@ func newConn(srv *Server, ws *websocket.Conn, address string, place int) *conn {
 		srv: srv, ws: ws, address: address, version: version, place: place, syncAt: -1,
 		limiter:   rate.NewLimiter(rate.Limit(srv.cfg.RequestsPerSec), srv.cfg.RequestBurst),
 		loginLeft: srv.cfg.LoginTimeout,
+		pinged:    srv.slice.Load() - pingSlices, // long ago, also where the gateway has just begun
 	}
 	c.room.L = &c.mu
 	ws.SetReadLimit(hardFrameLimit)

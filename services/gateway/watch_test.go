@@ -26,10 +26,10 @@ func (s *Server) unwritten(count int) (conns []*conn) {
 func (c *conn) writeEvents(seqs ...int64) (pinged bool) {
 	var batch []frame
 	for _, seq := range seqs {
-		batch = append(batch, frame{kind: eventFrame, data: []byte("an event"), seq: seq})
+		batch = append(batch, frame{kind: eventFrame, data: []byte("an event"), seq: seq, start: c.start})
 	}
 	out, _ := c.assemble(nil, batch)
-	ping := appendFrame(nil, websocket.PingMessage, pingPayload(seqs[len(seqs)-1], 0))
+	ping := appendFrame(nil, websocket.PingMessage, pingPayload(seqs[len(seqs)-1], c.start))
 	return bytes.HasSuffix(out, ping)
 }
 
@@ -76,6 +76,20 @@ func TestSocketsThatGetEventsAtTheSameMomentArePingedInTurnWithinASecond(t *test
 		s.beatSlice(begin + 1 + pingSlices + n)
 	}
 	expectPings(t, conns, 1, 0)
+}
+
+// Also at a gateway that has only just begun to count the time.
+func TestTheFirstEventsOfASocketGoWithAPing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+
+	bob := b.enter(t, "bob")
+	f := b.hub.find(bob.id)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.conns[0].writeEvents(1) {
+		t.Error("there was no ping")
+	}
 }
 
 func TestAPingGoesWithTheEventsOfASocketThatGetsThemAllTheTime(t *testing.T) {
