@@ -3,12 +3,10 @@ package gateway
 import (
 	"fmt"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"pymessage/services/accounts/accountsapi"
 	"pymessage/services/social/socialapi"
@@ -23,11 +21,7 @@ func (b *bundle) awaitWaiting(t *testing.T, resumes int) {
 		defer g.mu.Unlock()
 		return len(g.waiting)
 	}
-	for began := time.Now(); waiting() < resumes; runtime.Gosched() {
-		if time.Since(began) > patience {
-			t.Fatalf("%d resumes wait, not %d", waiting(), resumes)
-		}
-	}
+	until(t, fmt.Sprint(resumes, " resumes wait"), func() bool { return waiting() >= resumes })
 }
 
 // TestEachOfManyWhoComeBackAtOnceGoesOnWhereItWas lets sockets resume together: some with

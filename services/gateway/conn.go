@@ -54,8 +54,8 @@ func (b *frameBuffer) fill(frame io.Reader) error {
 	return err
 }
 
-// conn is one socket. One goroutine reads it; a writer exists only while there is
-// something to write.
+// conn is one socket. One goroutine reads it; the flusher writes to it, and a goroutine of
+// its own only while the client does not take what was written.
 type conn struct {
 	// Static after construction.
 	srv     *Server
@@ -65,7 +65,7 @@ type conn struct {
 	version wire.Version
 	place   int // counts the sockets; spreads what is done for each of them
 	limiter *rate.Limiter
-	tasks   sync.WaitGroup // the writer, and the opening of the inbox
+	tasks   sync.WaitGroup // writing, and the opening of the inbox
 
 	unconfirmed unconfirmed
 
@@ -91,7 +91,7 @@ type conn struct {
 	room      sync.Cond  // on mu: fewer answers owed, fewer sends in flight, or closed
 	out       *outbox    // nil: nothing is to be written
 	queued    int        // bytes that wait and are being written
-	writing   bool       // a writer exists
+	writing   bool       // the flusher has it, or is about to
 	closed    bool       // nothing more is queued or written
 	owed      int        // answers not written yet
 	inFlight  int        // sends in a lane
@@ -162,7 +162,7 @@ func (c *conn) serve() {
 	defer c.end()
 	for {
 		req, err := c.read()
-		if err != nil && !isProtocol(err) {
+		if _, ok := errors.AsType[wire.Error](err); err != nil && !ok {
 			c.readFailed(err)
 			return
 		}
@@ -171,12 +171,6 @@ func (c *conn) serve() {
 			return
 		}
 	}
-}
-
-// isProtocol says whether err is for the client to hear.
-func isProtocol(err error) bool {
-	var protocol wire.Error
-	return errors.As(err, &protocol)
 }
 
 // read gives the next request. A frame that is none is a wire.Error; any other error

@@ -58,16 +58,6 @@ func TestTheLanesTellHowLongMessagesWaitForThem(t *testing.T) {
 	until(t, "nothing waits any more", func() bool { return b.laneWait() == 0 })
 }
 
-// until waits for a state that nobody tells of.
-func until(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for began := time.Now(); !is(); runtime.Gosched() {
-		if time.Since(began) > patience {
-			t.Fatalf("waited too long until %s", what)
-		}
-	}
-}
-
 // While others are slow, the writers of all are there for who reads.
 func TestSocketsThatDoNotReadHoldUpNobodyHoweverManyThereAre(t *testing.T) {
 	t.Parallel()

@@ -119,8 +119,8 @@ func (c *conn) fail(e wire.Error) {
 
 // refuse answers a frame that is not valid. A hundred in a row close the socket.
 func (c *conn) refuse(err error) {
-	var e wire.Error
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[wire.Error](err)
+	if !ok {
 		e = wire.BadRequest(err.Error())
 	}
 	c.fail(e)

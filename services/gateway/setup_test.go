@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -112,6 +113,16 @@ func await(t testing.TB, what string, c <-chan struct{}) {
 	case <-c:
 	case <-time.After(patience):
 		t.Fatalf("waited too long for %s", what)
+	}
+}
+
+// until waits for a state that nobody tells of.
+func until(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for began := time.Now(); !is(); runtime.Gosched() {
+		if time.Since(began) > patience {
+			t.Fatalf("waited too long until %s", what)
+		}
 	}
 }
 

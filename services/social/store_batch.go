@@ -219,16 +219,14 @@ func (s *store) send(ctx context.Context, group []*sending) {
 func (s *store) sendGroup(ctx context.Context, group []*sending) error {
 	err := s.storeGroup(ctx, s.pool, group)
 	switch {
-	case err == nil:
-		return nil
-	case errors.Is(postgres.Classify(err, "send"), fault.Unavailable):
+	case err == nil || mayPass(err):
 		return err
 	case len(group) == 1:
 		return s.sendAlone(ctx, group[0], err)
 	}
 	for _, each := range group {
 		err := s.sendGroup(ctx, []*sending{each})
-		if errors.Is(postgres.Classify(err, "send"), fault.Unavailable) {
+		if mayPass(err) {
 			return err
 		}
 		if err != nil {
@@ -237,6 +235,9 @@ func (s *store) sendGroup(ctx context.Context, group []*sending) error {
 	}
 	return nil
 }
+
+// mayPass says whether the same batch may be stored later.
+func mayPass(err error) bool { return errors.Is(postgres.Classify(err, "send"), fault.Unavailable) }
 
 // sendAlone goes on with a batch that could not be stored as it is.
 func (s *store) sendAlone(ctx context.Context, each *sending, err error) error {
