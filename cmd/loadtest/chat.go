@@ -33,10 +33,8 @@ func (w *world) closedLoop(users []*user) {
 // fanin is a closed loop of everybody to one user.
 func fanin(ctx context.Context, t *target, o *options, p *progress) (*result, error) {
 	w := newWorld(t, o, o.users)
-	p.watch(w)
-	p.say("making users")
 	defer w.close()
-	if err := w.create(ctx); err != nil {
+	if err := w.create(ctx, p); err != nil {
 		return nil, err
 	}
 	for _, u := range w.users[1:] {
@@ -51,9 +49,7 @@ func fanin(ctx context.Context, t *target, o *options, p *progress) (*result, er
 // pairs makes users who are logged in, and each one's stream to the other of a pair.
 func pairs(ctx context.Context, t *target, o *options, p *progress) (*world, error) {
 	w := newWorld(t, o, o.users)
-	p.watch(w)
-	p.say("making users")
-	if err := w.create(ctx); err != nil {
+	if err := w.create(ctx, p); err != nil {
 		w.close()
 		return nil, err
 	}

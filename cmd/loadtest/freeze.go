@@ -39,14 +39,12 @@ type phase struct {
 func freeze(ctx context.Context, t *target, o *options, p *progress) (*result, error) {
 	f := &freezing{w: newWorld(t, o, o.users+2*o.frozen)}
 	defer f.w.close()
-	p.watch(f.w)
-	p.say("making users")
 	f.chatters, f.readers, f.writers = f.w.users[:o.users], f.w.users[o.users:o.users+o.frozen], f.w.users[o.users+o.frozen:]
 	for _, u := range f.readers {
 		u.timed, u.dialer.receive = false, frozenBuffer
 		u.loose.Store(true) // a gateway may part from who does not read
 	}
-	if err := f.w.create(ctx); err != nil {
+	if err := f.w.create(ctx, p); err != nil {
 		return nil, err
 	}
 	for i := 0; i < len(f.chatters); i += 2 {

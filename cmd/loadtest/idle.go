@@ -9,10 +9,8 @@ import (
 // idle logs users in, one socket each, who then do nothing: what a socket costs.
 func idle(ctx context.Context, t *target, o *options, p *progress) (*result, error) {
 	w := newWorld(t, o, o.users)
-	p.watch(w)
-	p.say("making users")
 	defer w.close()
-	if err := w.create(ctx); err != nil {
+	if err := w.create(ctx, p); err != nil {
 		return nil, err
 	}
 	w.leave(ctx, w.users)

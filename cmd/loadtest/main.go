@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"pymessage/internal/service"
 )
 
 const usage = `usage: loadtest SCENARIO [flags]     (loadtest SCENARIO -h lists the flags)
@@ -43,6 +45,7 @@ var scenarios = map[string]scenario{
 }
 
 func main() {
+	service.CalmMonitor(os.Args, os.Environ()) // the generator is to cost as little as it can
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -88,7 +88,7 @@ func optionsOf(t *testing.T, args ...string) *options {
 }
 
 func runScenario(t *testing.T, target *target, flags string, figures []string) {
-	o := optionsOf(t, strings.Fields(flags)...)
+	o := optionsOf(t, append(strings.Fields(flags), "-quiet", "100ms")...)
 	p := startProgress(io.Discard)
 	r, err := scenarios[o.scenario](t.Context(), target, o, p)
 	p.stop()
@@ -248,7 +248,7 @@ func TestOptionsThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{
 		"chat more", "chat -users 3", "chat -users 0", "chat -size 27", "chat -size 4097", "chat -window 0", "chat -window 257",
-		"chat -version 3", "chat -parallel 0", "chat -duration -1s", "chat -duration 0s", "paced -rate 0", "storm -login resume", "storm -login token",
+		"chat -version 3", "chat -parallel 0", "chat -duration -1s", "chat -quiet -1s", "chat -duration 0s", "paced -rate 0", "storm -login resume", "storm -login token",
 		"storm -cut cable", "storm -pins dear", "freeze -frozen 0", "freeze -rounds 0",
 	} {
 		words := strings.Fields(args)

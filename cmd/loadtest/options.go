@@ -22,6 +22,7 @@ type options struct {
 	warmup   time.Duration
 	parallel int
 	patience time.Duration
+	quiet    time.Duration
 	login    string
 	cut      string
 	backlog  int
@@ -78,6 +79,7 @@ func readOptions(scenario string, args []string, stderr io.Writer) (*options, er
 	f.StringVar(&o.version, "version", "1", "of the protocol: 1, 2 or mixed")
 	f.IntVar(&o.parallel, "parallel", usual.parallel, "logins under way at a time")
 	f.DurationVar(&o.patience, "patience", 30*time.Second, "how long to wait for what was sent, before it counts as lost")
+	f.DurationVar(&o.quiet, "quiet", 20*time.Second, "how long to wait at most until the disks have nothing to do, before the run")
 	f.StringVar(&o.login, "login", "", "how to log in again: pin, or resume (version 2); empty: what the version can")
 	f.StringVar(&o.cut, "cut", "", "storm: kill the gateway's process, or cut the sockets on this side: process or sockets; empty: what can be done")
 	f.IntVar(&o.backlog, "backlog", 1, "storm, version 2: messages to each user who is away")
@@ -113,8 +115,8 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("-size must be from %d to %d", leastSize, mostSize)
 	case o.window < 1 || o.window > 256:
 		return errors.New("-window must be from 1 to 256")
-	case o.rate < 0 || o.duration < 0 || o.warmup < 0 || o.parallel < 1 || o.gateways < 1 || o.backlog < 0 || o.heavy <= 0:
-		return errors.New("-rate, -duration, -parallel, -gateways and -heavy must be positive")
+	case o.rate < 0 || o.duration < 0 || o.warmup < 0 || o.quiet < 0 || o.parallel < 1 || o.gateways < 1 || o.backlog < 0 || o.heavy <= 0:
+		return errors.New("-rate, -duration, -quiet, -parallel, -gateways and -heavy must be positive")
 	case o.rate == 0 && usuals[o.scenario].rate > 0, o.duration == 0 && usuals[o.scenario].duration > 0:
 		return errors.New("-rate and -duration must be positive")
 	case o.frozen < 1 || o.rounds < 1:

@@ -123,6 +123,9 @@ func startDeployment(ctx context.Context, o *options, tell func(string)) (*targe
 	if d.Redis().Embedded() {
 		return nil, errors.Join(errors.New("there is no redis-server on this machine: run `make stores`"), t.stop())
 	}
+	if err := d.Postgres().RecycleLog(ctx); err != nil {
+		return nil, errors.Join(err, t.stop())
+	}
 	t.describe(d, settings)
 	return t, nil
 }

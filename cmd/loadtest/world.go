@@ -78,10 +78,17 @@ func (w *world) note(fault string) {
 	}
 }
 
-// create makes all accounts, and leaves them logged in.
-func (w *world) create(ctx context.Context) error {
+// create makes all accounts, and leaves them logged in, on a machine that is at rest.
+func (w *world) create(ctx context.Context, p *progress) error {
+	p.watch(w)
+	p.say("making users")
 	limit := min(w.opts.parallel, creations)
-	return each(ctx, limit, w.users, func(ctx context.Context, u *user) error { return u.join(ctx, w.opts.prefix == "") })
+	err := each(ctx, limit, w.users, func(ctx context.Context, u *user) error { return u.join(ctx, w.opts.prefix == "") })
+	if err == nil && w.target.local != nil {
+		p.say("waiting for the disk to be quiet")
+		awaitQuietDisk(ctx, w.opts.quiet)
+	}
+	return err
 }
 
 // each does something for users, some at a time.

@@ -10,7 +10,7 @@ import (
 )
 
 func main() {
-	service.RelaxTimers(os.Args, os.Environ())
+	service.CalmMonitor(os.Args, os.Environ())
 	var cfg accounts.Config
 	os.Exit(service.Main(service.Program{
 		Name:     "accounts",

@@ -14,7 +14,7 @@ import (
 const gcPercent = 50
 
 func main() {
-	service.RelaxTimers(os.Args, os.Environ())
+	service.CalmMonitor(os.Args, os.Environ())
 	var cfg gateway.Config
 	os.Exit(service.Main(service.Program{
 		Name:      "gateway",
