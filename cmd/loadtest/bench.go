@@ -29,7 +29,7 @@ type benchRun struct {
 	tells []string
 }
 
-var latencies = []string{"p50", "p99", "p99.9"}
+var latencies = []string{"p50", "p99", "p99.9", stoodStill}
 
 var benchRuns = []benchRun{
 	{"chat -floor", true, []string{"acknowledged", "p50", "p99", "of the floor", "acknowledged by the floor"}},

@@ -71,6 +71,7 @@ func (w *world) measure(ctx context.Context, p *progress, stop func()) *result {
 	before, began := w.target.cpu(), time.Now()
 	acked, came := w.totals()
 	profiles := w.target.profile(ctx, w.opts)
+	disk := w.target.watchDisk()
 	pause(ctx, w.opts.duration)
 	after, took := w.target.cpu(), time.Since(began)
 	ackedAfter, cameAfter := w.totals()
@@ -79,6 +80,9 @@ func (w *world) measure(ctx context.Context, p *progress, stop func()) *result {
 		costs: costsOf(w.target, before, after, took, ackedAfter-acked),
 	}
 	if err := profiles(); err != nil {
+		w.note(err.Error())
+	}
+	if err := disk(r); err != nil {
 		w.note(err.Error())
 	}
 	r.addMemory(w.target, "memory of ")

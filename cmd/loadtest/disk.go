@@ -4,7 +4,20 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"path/filepath"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// stoodStill is the figure of watchDisk.
+const stoodStill = "the disk stood still"
+
+const (
+	// diskBeat is the pause between the flushes that watch the disk.
+	diskBeat = 10 * time.Millisecond
+	// stillstand is how long a flush takes at least where the disk did not work at it.
+	stillstand = 5 * time.Millisecond
 )
 
 // awaitQuietDisk writes out what programs have left to be written, and waits until the
@@ -22,5 +35,48 @@ func awaitQuietDisk(ctx context.Context, patience time.Duration) {
 			return
 		}
 		before = after
+	}
+}
+
+// watchDisk writes and flushes a little beside what is measured, until the function is
+// called, which tells for what part of the time the disk stood still: who waits for it
+// then waits as long, however fast the deployment is.
+func (t *target) watchDisk() func(*result) error {
+	if t.local == nil {
+		return func(*result) error { return nil }
+	}
+	var group errgroup.Group
+	began, stood, over := time.Now(), time.Duration(0), make(chan struct{})
+	group.Go(func() error {
+		file, err := os.Create(filepath.Join(t.dir, "watch-disk"))
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		page := make([]byte, 8<<10) // as Postgres writes its log
+		for {
+			page[0]++
+			at := time.Now()
+			if _, err := file.WriteAt(page, 0); err != nil {
+				return err
+			}
+			if err := file.Sync(); err != nil {
+				return err
+			}
+			if took := time.Since(at); took > stillstand {
+				stood += took
+			}
+			select {
+			case <-over:
+				return nil
+			case <-time.After(diskBeat):
+			}
+		}
+	})
+	return func(r *result) error {
+		close(over)
+		err := group.Wait()
+		r.add(stoodStill, 100*stood.Seconds()/time.Since(began).Seconds(), "% of the time")
+		return err
 	}
 }

@@ -104,6 +104,9 @@ func runScenario(t *testing.T, target *target, flags string, figures []string) {
 	if o.scenario != "idle" && (r.verdict.Acked == 0 || r.verdict.Delivered != r.verdict.Acked) {
 		t.Errorf("%d acknowledged, %d delivered", r.verdict.Acked, r.verdict.Delivered)
 	}
+	if o.scenario == "paced" && figureOf(r, stoodStill) < 0 {
+		t.Error("nobody watched the disk")
+	}
 	for _, name := range figures {
 		if value := figureOf(r, name); value <= 0 {
 			t.Errorf("%s is %v", name, value)

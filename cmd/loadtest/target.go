@@ -24,6 +24,7 @@ type target struct {
 	settings []string          // of the deployment that are not the defaults
 	ops      map[string]string // URLs of the ops ports, by name
 	local    *local.Deployment // nil unless it was started here
+	dir      string            // of its data
 	stop     func() error
 }
 
@@ -118,7 +119,7 @@ func startDeployment(ctx context.Context, o *options, tell func(string)) (*targe
 	if err != nil {
 		return nil, errors.Join(err, remove())
 	}
-	t := &target{loopback: true, local: d, ops: map[string]string{}}
+	t := &target{loopback: true, local: d, dir: dir, ops: map[string]string{}}
 	t.stop = func() error { return errors.Join(d.Stop(context.WithoutCancel(ctx)), remove()) }
 	if d.Redis().Embedded() {
 		return nil, errors.Join(errors.New("there is no redis-server on this machine: run `make stores`"), t.stop())
