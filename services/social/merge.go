@@ -13,8 +13,11 @@ const (
 	// mergedMessages is how many messages one transaction stores, unless a single batch
 	// has more.
 	mergedMessages = 512
+	// mergesFree is how many transactions are under way at a time however few messages
+	// they have: one is carried out while the other waits for the disk.
+	mergesFree = 2
 	// mergeShare is how many messages wait until another transaction begins beside
-	// those under way. With fewer it is cheaper to wait for the next one.
+	// those. With fewer it is cheaper to wait for the next one.
 	mergeShare = 64
 	// mergeWait is how long a batch waits for a transaction that hangs, before another
 	// one begins beside it.
@@ -24,7 +27,7 @@ const (
 )
 
 // merger has the batches of several lanes, of all gateways, stored by few transactions:
-// what comes while one is under way makes the next one. So nothing waits when it is
+// what comes while they are under way makes the next one. So nothing waits when it is
 // idle, and when it is busy many share a transaction and its flush to the disk.
 //
 // It has no goroutine of its own: one of those that wait stores for the others, then
@@ -64,10 +67,9 @@ func (m *merger) enter(e *entry) bool {
 	return m.begin(e, m.messages >= mergeShare)
 }
 
-// begin gives e a turn, if nobody has one, or beside others if that is of use. It needs
-// mu.
+// begin gives e a turn, if few have one, or beside others if that is of use. It needs mu.
 func (m *merger) begin(e *entry, beside bool) bool {
-	if m.storing > 0 && !beside || m.storing >= mergesAtOnce {
+	if m.storing >= mergesFree && !beside || m.storing >= mergesAtOnce {
 		return false
 	}
 	m.storing++

@@ -76,12 +76,12 @@ func (s *shelf) end(t *testing.T) {
 	}
 }
 
-func TestBatchesThatComeWhileOneIsStoredShareTheNextTransaction(t *testing.T) {
+func TestBatchesThatComeWhileTwoAreStoredShareTheNextTransaction(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShelf()
-		s.bring(1, "a")
-		s.want(t, []string{"a"}) // at once
+		s.bring(1, "a", "z")
+		s.want(t, []string{"a"}, []string{"z"}) // at once
 		s.bring(1, "b", "c", "d")
 		s.want(t)
 		s.going <- struct{}{}
@@ -95,20 +95,20 @@ func TestBatchesThatComeWhileOneIsStoredShareTheNextTransaction(t *testing.T) {
 	})
 }
 
-func TestManyMessagesDoNotWaitForTheTransactionUnderWay(t *testing.T) {
+func TestManyMessagesDoNotWaitForTheTransactionsUnderWay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShelf()
-		s.bring(mergeShare-1, "a", "b")
-		s.want(t, []string{"a"})
+		s.bring(mergeShare-1, "a", "z", "b")
+		s.want(t, []string{"a"}, []string{"z"})
 		s.bring(1, "c")
 		s.want(t, []string{"b", "c"})
-		for i := range mergesAtOnce { // two are under way
+		for i := range mergesAtOnce { // three are under way
 			s.bring(mergeShare, fmt.Sprint(i))
 		}
-		s.want(t, []string{"0"}, []string{"1"})
+		s.want(t, []string{"0"})
 		s.going <- struct{}{}
-		s.want(t, []string{"2", "3"})
+		s.want(t, []string{"1", "2", "3"})
 		s.end(t)
 	})
 }
@@ -131,12 +131,12 @@ func TestATransactionTakesNoMoreThanItsMessagesUnlessOneBatchHasMore(t *testing.
 	})
 }
 
-func TestATransactionThatHangsHoldsUpOthersForAMoment(t *testing.T) {
+func TestTransactionsThatHangHoldUpOthersForAMoment(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShelf()
-		s.bring(1, "hangs", "b", "c")
-		s.want(t, []string{"hangs"})
+		s.bring(1, "hangs", "hangs too", "b", "c")
+		s.want(t, []string{"hangs"}, []string{"hangs too"})
 		if got := <-s.began; !slices.Equal(got, []string{"b", "c"}) { // the clock of this test goes on when all wait
 			t.Errorf("then %v", got)
 		}
@@ -165,7 +165,7 @@ func TestAStoreThatPanicsLeavesNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShelf()
-		s.bring(1, "a")
+		s.bring(1, "a", "z")
 		s.merger.store = func(context.Context, []*sending) { panic("as the test wants") }
 		var other error
 		s.callers.Go(func() {
