@@ -28,7 +28,7 @@ const (
 	// where some messages wait, but fewer than lanePaced. With a few thousand messages a
 	// second each would else be a batch of its own, and the processor busy with waking
 	// those who handle batches. A lane for which none waits is not held up.
-	lanePace  = 800 * time.Microsecond
+	lanePace  = 500 * time.Microsecond
 	lanePaced = 16
 	// attemptTimeout bounds one attempt to store a batch; the next one carries the
 	// same number, so that nothing is stored twice.
