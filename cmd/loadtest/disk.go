@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,8 +24,11 @@ const (
 // awaitQuietDisk writes out what programs have left to be written, and waits until the
 // disks have had nothing to do for a second, for as long as the patience lasts: a run is
 // not to be held up by what the one before it deleted. Where that cannot be seen it does
-// not wait.
+// not wait. The writing out has no bound.
 func awaitQuietDisk(ctx context.Context, patience time.Duration) {
+	if patience == 0 {
+		return
+	}
 	syncDisks()
 	until := time.Now().Add(patience)
 	before, err := os.ReadFile("/proc/diskstats")
@@ -52,15 +56,22 @@ func (t *target) watchDisk() func(*result) error {
 		if err != nil {
 			return err
 		}
+		defer os.Remove(file.Name())
 		defer file.Close()
-		page := make([]byte, 8<<10) // as Postgres writes its log
+		page := make([]byte, 8<<10)
+		if _, err := file.Write(page); err != nil {
+			return err
+		}
+		if err := file.Sync(); err != nil { // from now on the file does not grow, as Postgres's log does not
+			return err
+		}
 		for {
 			page[0]++
 			at := time.Now()
 			if _, err := file.WriteAt(page, 0); err != nil {
 				return err
 			}
-			if err := file.Sync(); err != nil {
+			if err := flushData(file); err != nil {
 				return err
 			}
 			if took := time.Since(at); took > stillstand {
@@ -75,8 +86,10 @@ func (t *target) watchDisk() func(*result) error {
 	})
 	return func(r *result) error {
 		close(over)
-		err := group.Wait()
+		if err := group.Wait(); err != nil {
+			return fmt.Errorf("watch the disk: %w", err)
+		}
 		r.add(stoodStill, 100*stood.Seconds()/time.Since(began).Seconds(), "% of the time")
-		return err
+		return nil
 	}
 }

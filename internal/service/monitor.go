@@ -9,7 +9,8 @@ import (
 
 // calm is the setting of GODEBUG that keeps Go's monitor of its scheduler out of deep
 // sleep. It is to trace the scheduler, once in as many milliseconds: 24 days, which is as
-// seldom as can be.
+// seldom as can be. A process that crashes traces it too, with a line for each goroutine,
+// before it says why.
 const calm = "schedtrace=2147483647"
 
 // CalmMonitor makes Go's monitor of its scheduler look every 10 ms whether there is

@@ -14,7 +14,8 @@ const (
 	// has more.
 	mergedMessages = 512
 	// mergesFree is how many transactions are under way at a time however few messages
-	// they have: one is carried out while the other waits for the disk.
+	// they have: one is carried out while the other waits for the disk, unless both write
+	// to one inbox.
 	mergesFree = 2
 	// mergeShare is how many messages wait until another transaction begins beside
 	// those. With fewer it is cheaper to wait for the next one.
@@ -138,6 +139,9 @@ func (m *merger) take(e *entry) (group []*entry) {
 	messages := 0
 	m.waiting = slices.DeleteFunc(m.waiting, func(next *entry) bool {
 		n := len(next.batch.Messages)
+		if next != e && next.called { // it would return only after its own turn, which stores others
+			return false
+		}
 		if lanes[next.batch.Lane] || len(group) > 0 && messages+n > mergedMessages {
 			return false
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -161,6 +162,30 @@ func TestWhoHasATurnIsNotGivenAnother(t *testing.T) {
 	}
 }
 
+func TestTurnsThatBeginTogetherDoNotTakeEachOthersBatches(t *testing.T) {
+	t.Parallel()
+
+	m := &merger{}
+	entries := map[string]*entry{}
+	for i, lane := range []string{"a", "b", "c", "d"} {
+		e := &entry{sending: sendingOf(lane, 1, socialapi.Message{}), wake: make(chan bool, 2)}
+		entries[lane] = e
+		if began := m.enter(e); began != (i < mergesFree) {
+			t.Fatalf("%s: began is %v", lane, began)
+		}
+		if i < mergesFree {
+			m.take(e)
+		}
+	}
+	m.handOn()
+	m.handOn() // c and d have turns now
+	for _, lane := range []string{"c", "d"} {
+		if group := m.take(entries[lane]); len(group) != 1 || group[0] != entries[lane] {
+			t.Errorf("%s takes %d batches", lane, len(group))
+		}
+	}
+}
+
 func TestAStoreThatPanicsLeavesNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -172,13 +197,13 @@ func TestAStoreThatPanicsLeavesNobodyWaiting(t *testing.T) {
 			defer func() { _ = recover() }() // as net/http does
 			s.send(sendingOf("b", 1, socialapi.Message{}))
 		})
-		synctest.Wait()
+		time.Sleep(mergeWait / 2) // by the clock of this test: b begins first
 		s.callers.Go(func() {
 			c := sendingOf("c", 1, socialapi.Message{})
 			s.send(c)
 			other = c.err
 		})
-		synctest.Wait()
+		time.Sleep(mergeWait) // b has waited for long enough, and takes c along
 		s.end(t)
 		if !errors.Is(other, fault.Unavailable) {
 			t.Errorf("who shared the transaction got %v", other)
