@@ -44,8 +44,3 @@ func (t *timer) wait(at int64) error {
 }
 
 func (t *timer) close() { t.file.Close() }
-
-func syncDisks() { unix.Sync() }
-
-// flushData is how Postgres flushes its log on Linux.
-func flushData(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }

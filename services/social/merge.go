@@ -46,12 +46,12 @@ type merger struct {
 type entry struct {
 	*sending
 	called bool      // it has a turn, and has not taken what to store yet; guarded by merger.mu
-	wake   chan bool // true: it is stored; false: it is its turn to store. Capacity 2: each once
+	wake   chan bool // true: it is stored; false: it is its turn to store. Capacity 1: never both
 }
 
 // send stores a batch, and returns when it is known what came of it.
 func (m *merger) send(s *sending) {
-	e := &entry{sending: s, wake: make(chan bool, 2)}
+	e := &entry{sending: s, wake: make(chan bool, 1)}
 	for turn := m.enter(e); turn || !m.await(e); turn = false {
 		if m.storeNext(e) {
 			return
@@ -112,9 +112,7 @@ func (m *merger) storeNext(e *entry) (stored bool) {
 			}
 		}
 	}()
-	if len(group) > 0 {
-		m.storeAll(sendingsOf(group))
-	}
+	m.storeAll(sendingsOf(group))
 	return slices.Contains(group, e)
 }
 
@@ -129,8 +127,9 @@ func (m *merger) storeAll(group []*sending) {
 // errNotStored is the error of a batch of which nothing is known.
 var errNotStored = fault.New(fault.Unavailable, "the store did not come back")
 
-// take gives the batches of the next transaction to e, the oldest first. Of a lane it is
-// one at most: another one repeats it.
+// take gives the batches of the next transaction to e, the oldest first, and one at least.
+// Of a lane it is one at most: another one repeats it. Those that have a turn are left to
+// it: they would come back only after it, when others were stored.
 func (m *merger) take(e *entry) (group []*entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -139,10 +138,7 @@ func (m *merger) take(e *entry) (group []*entry) {
 	messages := 0
 	m.waiting = slices.DeleteFunc(m.waiting, func(next *entry) bool {
 		n := len(next.batch.Messages)
-		if next != e && next.called { // it would return only after its own turn, which stores others
-			return false
-		}
-		if lanes[next.batch.Lane] || len(group) > 0 && messages+n > mergedMessages {
+		if next.called || lanes[next.batch.Lane] || len(group) > 0 && messages+n > mergedMessages {
 			return false
 		}
 		lanes[next.batch.Lane] = true

@@ -150,7 +150,7 @@ func TestWhoHasATurnIsNotGivenAnother(t *testing.T) {
 
 	m := &merger{store: func(context.Context, []*sending) {}}
 	entryOf := func(lane string, messages int) *entry {
-		return &entry{sending: &sending{batch: socialapi.Batch{Lane: lane, Messages: make([]socialapi.Message, messages)}}, wake: make(chan bool, 2)}
+		return &entry{sending: &sending{batch: socialapi.Batch{Lane: lane, Messages: make([]socialapi.Message, messages)}}, wake: make(chan bool, 1)}
 	}
 	first, second := entryOf("first", 1), entryOf("second", mergeShare)
 	if !m.enter(first) || len(m.take(first)) != 1 || !m.enter(second) {
@@ -168,7 +168,7 @@ func TestTurnsThatBeginTogetherDoNotTakeEachOthersBatches(t *testing.T) {
 	m := &merger{}
 	entries := map[string]*entry{}
 	for i, lane := range []string{"a", "b", "c", "d"} {
-		e := &entry{sending: sendingOf(lane, 1, socialapi.Message{}), wake: make(chan bool, 2)}
+		e := &entry{sending: sendingOf(lane, 1, socialapi.Message{}), wake: make(chan bool, 1)}
 		entries[lane] = e
 		if began := m.enter(e); began != (i < mergesFree) {
 			t.Fatalf("%s: began is %v", lane, began)
