@@ -29,14 +29,15 @@ type benchRun struct {
 	tells []string
 }
 
-var latencies = []string{"p50", "p99", "p99.9", stoodStill}
+// pacedTells are the latencies, and what the disk had to do with them.
+var pacedTells = []string{"p50", "p99", "p99.9", stoodStill}
 
 var benchRuns = []benchRun{
 	{"chat -floor", true, []string{"acknowledged", "p50", "p99", "of the floor", "acknowledged by the floor"}},
 	{"chat -gateways 4", true, []string{"acknowledged", "p50", "p99"}},
 	{"chat -users 4000", true, []string{"acknowledged", "p50", "p99"}},
-	{"paced -rate 2000", true, latencies},
-	{"paced -rate 200", true, latencies},
+	{"paced -rate 2000", true, pacedTells},
+	{"paced -rate 200", true, pacedTells},
 	{"fanin", true, []string{"acknowledged", "p50", "p99"}},
 	{"idle -users 19000", true, []string{"memory of a socket at rest", "cores of gateway", "cores of all servers", "logged in"}},
 	{"storm -version 2 -login resume", false, []string{"back and caught up", "half are back after", "all have caught up after"}},

@@ -71,7 +71,7 @@ func (w *world) measure(ctx context.Context, p *progress, stop func()) *result {
 	before, began := w.target.cpu(), time.Now()
 	acked, came := w.totals()
 	profiles := w.target.profile(ctx, w.opts)
-	disk := w.target.watchDisk()
+	disk := w.target.watchDisk(ctx)
 	pause(ctx, w.opts.duration)
 	after, took := w.target.cpu(), time.Since(began)
 	ackedAfter, cameAfter := w.totals()

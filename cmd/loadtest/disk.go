@@ -45,51 +45,55 @@ func awaitQuietDisk(ctx context.Context, patience time.Duration) {
 // watchDisk writes and flushes a little beside what is measured, until the function is
 // called, which tells for what part of the time the disk stood still: who waits for it
 // then waits as long, however fast the deployment is.
-func (t *target) watchDisk() func(*result) error {
+func (t *target) watchDisk(ctx context.Context) func(*result) error {
 	if t.local == nil {
 		return func(*result) error { return nil }
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	var group errgroup.Group
-	began, stood, over := time.Now(), time.Duration(0), make(chan struct{})
-	group.Go(func() error {
-		file, err := os.Create(filepath.Join(t.dir, "watch-disk"))
-		if err != nil {
-			return err
-		}
-		defer os.Remove(file.Name())
-		defer file.Close()
-		page := make([]byte, 8<<10)
-		if _, err := file.Write(page); err != nil {
-			return err
-		}
-		if err := file.Sync(); err != nil { // from now on the file does not grow, as Postgres's log does not
-			return err
-		}
-		for {
-			page[0]++
-			at := time.Now()
-			if _, err := file.WriteAt(page, 0); err != nil {
-				return err
-			}
-			if err := flushData(file); err != nil {
-				return err
-			}
-			if took := time.Since(at); took > stillstand {
-				stood += took
-			}
-			select {
-			case <-over:
-				return nil
-			case <-time.After(diskBeat):
-			}
-		}
+	began, stood := time.Now(), time.Duration(0)
+	group.Go(func() (err error) {
+		stood, err = standstill(ctx, filepath.Join(t.dir, "watch-disk"))
+		return err
 	})
 	return func(r *result) error {
-		close(over)
+		cancel()
 		if err := group.Wait(); err != nil {
 			return fmt.Errorf("watch the disk: %w", err)
 		}
 		r.add(stoodStill, 100*stood.Seconds()/time.Since(began).Seconds(), "% of the time")
 		return nil
 	}
+}
+
+// standstill flushes a file of its own until ctx ends, and tells for how long in all
+// flushes stood still.
+func standstill(ctx context.Context, name string) (stood time.Duration, err error) {
+	file, err := os.Create(name)
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(name)
+	defer file.Close()
+	page := make([]byte, 8<<10)
+	if _, err := file.Write(page); err != nil {
+		return 0, err
+	}
+	if err := file.Sync(); err != nil { // from now on the file does not grow, as Postgres's log does not
+		return 0, err
+	}
+	for ; ctx.Err() == nil; pause(ctx, diskBeat) {
+		page[0]++
+		at := time.Now()
+		if _, err := file.WriteAt(page, 0); err != nil {
+			return 0, err
+		}
+		if err := flushData(file); err != nil {
+			return 0, err
+		}
+		if took := time.Since(at); took > stillstand {
+			stood += took
+		}
+	}
+	return stood, nil
 }
