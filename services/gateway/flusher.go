@@ -8,14 +8,10 @@ import (
 )
 
 const (
-	// restShare is the part of the time that messages wait for their lanes which a frame
-	// waits, on average half of it, to be joined by others. Who waits that long for the
-	// store hardly notices, and fewer writes let the lanes catch up.
-	restShare = 4
-	// leastRest is the shortest rest that is worth a timer. A gateway whose lanes keep up
-	// does not rest.
-	leastRest = time.Millisecond
-	mostRest  = 25 * time.Millisecond
+	// leastRest is the shortest rest that is worth its timer and its delay. A gateway whose
+	// lanes keep up does not rest.
+	leastRest = 10 * time.Millisecond
+	mostRest  = 100 * time.Millisecond
 )
 
 // flusher writes to the sockets for which something waits, by as many goroutines as there
@@ -24,7 +20,7 @@ const (
 type flusher struct {
 	// Static after construction.
 	workers int
-	waited  func() time.Duration // how long messages wait for their lanes at present
+	waited  func() time.Duration // how long messages wait for full lanes at present
 
 	mu    sync.Mutex // guards all below
 	work  sync.Cond  // on mu: something is ready, or all is over
@@ -80,12 +76,14 @@ func (f *flusher) flush() {
 	}
 }
 
-// restAfter is how long to rest where messages wait so long for their lanes.
+// restAfter is how long to rest where messages wait so long for full lanes: as long, so
+// that what is written waits half of it, on average, to be joined by other frames. Fewer
+// writes let the lanes catch up, and who waits that long for the store hardly notices.
 func restAfter(waited time.Duration) time.Duration {
-	if rest := waited / restShare; rest >= leastRest {
-		return min(rest, mostRest)
+	if waited < leastRest {
+		return 0
 	}
-	return 0
+	return min(waited, mostRest)
 }
 
 // take adds a fair share of what is ready to mine. There is nothing when all is over.

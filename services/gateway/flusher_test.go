@@ -20,8 +20,8 @@ import (
 func TestTheFlusherRestsOnlyWhereMessagesWaitForTheirLanes(t *testing.T) {
 	t.Parallel()
 	for waited, want := range map[time.Duration]time.Duration{
-		0: 0, restShare*leastRest - 1: 0, restShare * leastRest: leastRest, 40 * time.Millisecond: 10 * time.Millisecond,
-		restShare * mostRest: mostRest, time.Hour: mostRest,
+		0: 0, leastRest - 1: 0, leastRest: leastRest, 40 * time.Millisecond: 40 * time.Millisecond,
+		mostRest: mostRest, time.Hour: mostRest,
 	} {
 		if got := restAfter(waited); got != want {
 			t.Errorf("where messages wait %v it rests %v, want %v", waited, got, want)
@@ -29,31 +29,46 @@ func TestTheFlusherRestsOnlyWhereMessagesWaitForTheirLanes(t *testing.T) {
 	}
 }
 
-func TestTheLanesTellHowLongMessagesWaitForThem(t *testing.T) {
+func TestTheLanesTellHowLongMessagesWaitForFullOnes(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(c *Config) { c.Lanes = 1 })
 
 	alice, bob := b.enter(t, "alice"), b.enter(t, "bob")
-	waits, release := make(chan time.Duration, 2), make(chan struct{})
+	waits, release := make(chan time.Duration, 3), make(chan struct{})
 	b.fail(socialapi.PathSend, func() error {
 		waits <- b.laneWait()
 		<-release
 		return nil
 	})
-	alice.message(bob.id, "at once")
-	<-waits
-	alice.message(bob.id, "behind it")
-	until(t, "a message waits", func() bool { return b.Server.lanes[0].waiting.Load() == 1 })
-	began := time.Now()
-	alice.message(bob.id, "some time later")
-	until(t, "another one waits", func() bool { return b.Server.lanes[0].waiting.Load() == 2 })
-	held := time.Since(began)
-	close(release)
-	for range 3 {
-		alice.expect(sent)
+	// behind sends what waits while another batch is under way, and tells for how long it
+	// waited for sure.
+	behind := func(messages int32) time.Duration {
+		alice.message(bob.id, "the first of them")
+		until(t, "a message waits", func() bool { return b.Server.lanes[0].waiting.Load() == 1 })
+		began := time.Now()
+		for range messages - 1 {
+			alice.message(bob.id, "another one")
+		}
+		until(t, "all wait", func() bool { return b.Server.lanes[0].waiting.Load() == messages })
+		return time.Since(began)
 	}
+	alice.message(bob.id, "at once")
+	if waited := <-waits; waited != 0 {
+		t.Errorf("a batch of one waited %v", waited)
+	}
+	behind(laneShare - 1)
+	release <- struct{}{}
+	if waited := <-waits; waited != 0 {
+		t.Errorf("a short batch waited %v", waited)
+	}
+	held := behind(laneShare)
+	release <- struct{}{}
 	if waited := <-waits; waited < held {
-		t.Errorf("it waited %v, and at least %v are true", waited, held)
+		t.Errorf("a full batch waited %v, and at least %v are true", waited, held)
+	}
+	release <- struct{}{}
+	for range 1 + laneShare - 1 + laneShare {
+		alice.expect(sent)
 	}
 	until(t, "nothing waits any more", func() bool { return b.laneWait() == 0 })
 }

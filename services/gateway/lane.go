@@ -71,7 +71,7 @@ type lane struct {
 
 	wake    chan struct{} // capacity 1: the queue is not empty
 	waiting atomic.Int32  // how long the queue is
-	waited  atomic.Int64  // nanoseconds that the batch under way waited; 0: there is none
+	waited  atomic.Int64  // nanoseconds that the batch under way waited; 0: there is none, or a short one
 	// inDoubt: the last attempt failed, and may be carried out yet unless a later one was.
 	inDoubt atomic.Bool
 
@@ -106,7 +106,8 @@ func (s *Server) lane() *lane {
 	return best
 }
 
-// laneWait is how long the batches under way have waited for their lanes, at most.
+// laneWait is how long the batches under way have waited for their lanes, at most. Short
+// ones do not count: they waited for the store, which was slow, and not for each other.
 func (s *Server) laneWait() (most time.Duration) {
 	for _, l := range s.lanes {
 		most = max(most, time.Duration(l.waited.Load()))
@@ -214,8 +215,11 @@ func (l *lane) refuseRest() {
 // process stores a batch, rings for what was stored, and answers in order.
 func (l *lane) process(ctx context.Context, batch []send) {
 	waited := time.Since(batch[0].read)
-	l.waited.Store(int64(waited))
 	l.srv.metrics.laneWait.Observe(waited.Seconds())
+	if len(batch) < laneShare {
+		waited = 0
+	}
+	l.waited.Store(int64(waited))
 	connected := l.connected(ctx, batch)
 	results, ok := l.store(ctx, l.messagesOf(batch, connected))
 	next := 0
