@@ -128,10 +128,17 @@ func TestWhatAnotherTryMayCureIsUnavailable(t *testing.T) {
 	_, givenUp := pool.Exec(cancelled, `SELECT 1`)
 	_, timedOut := pool.Exec(t.Context(), `SET LOCAL statement_timeout = 1; SELECT pg_sleep(10)`)
 	_, readOnly := pool.Exec(t.Context(), `SET TRANSACTION READ ONLY; CREATE TABLE notes (n integer)`)
+	leftAlone := postgres.InTx(t.Context(), pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock(1)`); err != nil {
+			return err
+		}
+		_, err := pool.Exec(t.Context(), `SELECT pg_advisory_xact_lock(1)`) // waits until Postgres has ended ours
+		return err
+	})
 	_, cutOff := pool.Exec(t.Context(), `SELECT pg_terminate_backend(pg_backend_pid())`)
 	_, away := open(t, "postgres://nobody@127.0.0.1:1/none").Exec(t.Context(), `SELECT 1`)
 	for why, err := range map[string]error{
-		"given up": givenUp, "timed out": timedOut, "read only": readOnly, "cut off": cutOff, "away": away,
+		"given up": givenUp, "timed out": timedOut, "left alone": leftAlone, "read only": readOnly, "cut off": cutOff, "away": away,
 		"broken off": io.ErrUnexpectedEOF, "deadlock": &pgconn.PgError{Code: "40P01"}, "full": &pgconn.PgError{Code: "53300"},
 		"no such role yet": &pgconn.PgError{Code: "28P01"}, "no such database yet": &pgconn.PgError{Code: "3D000"},
 	} {
