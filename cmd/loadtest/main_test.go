@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -85,6 +87,19 @@ func optionsOf(t *testing.T, args ...string) *options {
 		t.Fatal(err)
 	}
 	return o
+}
+
+func TestSettingsOfServicesAddUp(t *testing.T) {
+	t.Parallel()
+	o := optionsOf(t, "chat", "-env", "gateway:A=1,social:B=2", "-env", "gateway:C=3")
+	got, err := o.serviceEnv()
+	want := map[string][]string{"gateway": {"A=1", "C=3"}, "social": {"B=2"}}
+	if err != nil || !maps.EqualFunc(got, want, slices.Equal[[]string]) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if title := o.set["env"]; title != "gateway:A=1,social:B=2,gateway:C=3" {
+		t.Errorf("the title has %q", title)
+	}
 }
 
 func runScenario(t *testing.T, target *target, flags string, figures []string) {

@@ -36,7 +36,7 @@ type options struct {
 	prefix   string
 	floor    bool
 	pins     string
-	env      string
+	env      joined
 
 	bin, data, json, profile string
 
@@ -92,7 +92,7 @@ func readOptions(scenario string, args []string, stderr io.Writer) (*options, er
 	f.StringVar(&o.prefix, "prefix", "", "of the names of users to use again, made if they are missing; empty: new users")
 	f.BoolVar(&o.floor, "floor", false, "run against a bare relay first, and tell ratios to it")
 	f.StringVar(&o.pins, "pins", "", "what argon2 costs in the deployment started here: cheap or default; empty: default in a storm of logins by pin, else cheap")
-	f.StringVar(&o.env, "env", "", "comma list of SERVICE:NAME=VALUE, settings of the deployment that is started here")
+	f.Var(&o.env, "env", "comma list of SERVICE:NAME=VALUE, settings of the deployment that is started here; may be given again for more")
 	f.StringVar(&o.bin, "bin", "", "folder of the services' binaries; empty: beside this one")
 	f.StringVar(&o.data, "data", "", "folder for the data of the deployment; empty: a new one, removed at the end")
 	f.StringVar(&o.json, "json", "", "file for the results as JSON")
@@ -157,10 +157,20 @@ func (o *options) entranceAgain(n int) entrance {
 	return resuming
 }
 
+// joined is a flag whose values are joined by commas when it is given more than once.
+type joined string
+
+func (j *joined) String() string { return string(*j) }
+
+func (j *joined) Set(value string) error {
+	*j = joined(strings.Trim(string(*j)+","+value, ","))
+	return nil
+}
+
 // serviceEnv is -env by the name of the service or unit.
 func (o *options) serviceEnv() (map[string][]string, error) {
 	env := map[string][]string{}
-	for _, entry := range strings.FieldsFunc(o.env, func(r rune) bool { return r == ',' }) {
+	for _, entry := range strings.FieldsFunc(string(o.env), func(r rune) bool { return r == ',' }) {
 		service, setting, ok := strings.Cut(entry, ":")
 		if !ok || !strings.Contains(setting, "=") {
 			return nil, fmt.Errorf("-env: %q is not of the form SERVICE:NAME=VALUE", entry)
