@@ -159,7 +159,7 @@ func TestCtrlCStopsItInOrder(t *testing.T) {
 	}
 	s.interrupt(t)
 	rest, code := s.end(t)
-	if code != 0 || !strings.HasSuffix(rest, "stopped; the data is kept in .data\n") || s.stderr.Len() > 0 {
+	if code != 0 || !strings.HasSuffix(rest, "stopped; the data is kept in "+filepath.Join(s.cmd.Dir, ".data")+"\n") || s.stderr.Len() > 0 {
 		t.Errorf("code %d, said %q and %q", code, rest, s.stderr.String())
 	}
 }
