@@ -73,7 +73,7 @@ export class ConversationView {
     this.#newestKey = null;
     this.#text.value = this.#drafts.get(id) ?? "";
     // With a touch screen this would bring up the keyboard.
-    if (id !== null && matchMedia("(pointer: fine)").matches) this.#text.focus();
+    if (id !== null && !matchMedia("(pointer: coarse)").matches) this.#text.focus();
   }
 
   #renderPeer(state, id) {
