@@ -85,8 +85,6 @@ type Counts struct {
 	Repeated                                  int           // deliveries, as they may be
 	Oldest                                    time.Duration // longest undisturbed time after which something was repeated
 	Excused                                   int           // refusals of connected users within fault windows
-	LongestGap                                time.Duration
-	LongestGapAt                              Instant
 	Faults                                    map[Kind]int
 
 	Blocked           int // refusals of version 2, because of a block or a deleted account
@@ -232,12 +230,10 @@ func isSend(kind string, sender int, content string) bool {
 func (c *check) countAll() {
 	n := &c.counts
 	n.Delivered, n.Sockets, n.Faults = len(c.Receipts), len(c.Sockets), map[Kind]int{}
-	var acknowledged []Instant
 	for _, s := range c.Sends {
 		switch s.Outcome {
 		case Acknowledged:
 			n.Acknowledged++
-			acknowledged = append(acknowledged, s.Answered)
 		case Refused:
 			n.Refused++
 		case Failed:
@@ -250,12 +246,6 @@ func (c *check) countAll() {
 			if c.away(s.Recipient, s.At, s.Answered) {
 				n.RequestsAway++
 			}
-		}
-	}
-	slices.Sort(acknowledged)
-	for i := 1; i < len(acknowledged); i++ {
-		if gap := acknowledged[i] - acknowledged[i-1]; gap > n.LongestGap {
-			n.LongestGap, n.LongestGapAt = gap, acknowledged[i-1]
 		}
 	}
 	for _, inbox := range c.Inboxes {

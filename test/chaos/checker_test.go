@@ -377,8 +377,20 @@ func TestCounts(t *testing.T) {
 	if n.Acknowledged != 6 || n.Stored != 6 || n.Delivered != 7 || n.Repeated != 1 || n.Faults[KillPostgres] != 1 {
 		t.Errorf("%+v", n)
 	}
-	if want := 5990 * time.Millisecond; n.LongestGap != want {
-		t.Errorf("the longest gap is %v, want %v", n.LongestGap, want)
+}
+
+func TestAGapInServiceIsOneOfTheTraffic(t *testing.T) {
+	t.Parallel()
+	h := sound()
+	h.Sends[5].Answered = 9 * time.Second
+	for _, c := range []struct{ ended, want, from time.Duration }{
+		{10 * time.Second, 5990 * time.Millisecond, 3010 * time.Millisecond},
+		{9 * time.Second, 5990 * time.Millisecond, 3010 * time.Millisecond}, // from the last to the end
+		{4 * time.Second, 1010 * time.Millisecond, 0},
+	} {
+		if gap, from := h.longestGap(0, c.ended); gap != c.want || from != c.from {
+			t.Errorf("until %v it is %v, from %v", c.ended, gap, from)
+		}
 	}
 }
 

@@ -170,6 +170,26 @@ type History struct {
 	End      Instant       // when everything should have come
 }
 
+// longestGap is for how long nothing was acknowledged while there was traffic, and from
+// when.
+func (h *History) longestGap(began, ended Instant) (longest time.Duration, from Instant) {
+	acknowledged := []Instant{ended}
+	for _, s := range h.Sends {
+		if s.Outcome == Acknowledged && s.Answered > began && s.Answered < ended {
+			acknowledged = append(acknowledged, s.Answered)
+		}
+	}
+	slices.Sort(acknowledged)
+	last := began
+	for _, at := range acknowledged {
+		if at-last > longest {
+			longest, from = at-last, last
+		}
+		last = at
+	}
+	return longest, from
+}
+
 // recorder writes a History. What it hands out is changed only through it.
 type recorder struct {
 	began time.Time

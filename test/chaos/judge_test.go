@@ -19,7 +19,8 @@ func (w *world) judge(h History) {
 	w.t.Logf("%d repeated within the allowance, the oldest after %v without a fault", n.Repeated, n.Oldest.Round(time.Millisecond))
 	w.tellDeeds(n)
 	w.t.Logf("%d times a slow socket went on from the store, at the gateways that live", w.stalls())
-	w.t.Logf("longest gap in service: %v, at %v", n.LongestGap.Round(time.Millisecond), n.LongestGapAt.Round(time.Millisecond))
+	gap, from := h.longestGap(w.target.began, w.target.ended)
+	w.t.Logf("longest gap in service: %v, from %v", gap.Round(time.Millisecond), from.Round(time.Millisecond))
 	for _, kind := range kinds {
 		w.t.Logf("fault: %2d x %s", n.Faults[kind], kind)
 		if n.Faults[kind] == 0 {
