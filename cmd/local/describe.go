@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"path/filepath"
 	"text/tabwriter"
 
 	"pymessage/internal/local"
@@ -21,7 +20,7 @@ func describe(w io.Writer, d *local.Deployment, s *settings) {
 		fmt.Fprintf(table, "%s\t%s\t%s/metrics\t%s\n", service.Name, service.PublicURL, service.OpsURL, service.LogFile)
 	}
 	_ = table.Flush() // to a terminal: nobody is left to be told
-	fmt.Fprintf(w, "ready: open %s (Ctrl-C stops it; the data is kept in %s)\n", d.URL(), absolute(s.DataDir))
+	fmt.Fprintf(w, "ready: open %s (Ctrl-C stops it; the data is kept in %s)\n", d.URL(), d.DataDir())
 	if host, _, _ := net.SplitHostPort(s.ListenAddr); host == "" {
 		fmt.Fprintln(w, "others on your network can open it too; LISTEN_ADDR=127.0.0.1:6969 keeps it to this machine")
 	}
@@ -50,11 +49,4 @@ func redisLog(d *local.Deployment) string {
 		return "(inside this process)"
 	}
 	return d.Redis().LogFile()
-}
-
-func absolute(path string) string {
-	if full, err := filepath.Abs(path); err == nil {
-		return full
-	}
-	return path
 }

@@ -100,12 +100,12 @@ func deploy(stdout, stderr io.Writer) error {
 	err = d.Stop(stopping)
 	switch {
 	case stopping.Err() != nil:
-		fmt.Fprintf(stdout, "stopped at once; what was acknowledged is kept in %s\n", absolute(s.DataDir))
+		fmt.Fprintf(stdout, "stopped at once; what was acknowledged is kept in %s\n", d.DataDir())
 		return nil
 	case err != nil:
 		return fmt.Errorf("stopped, but not in good order: %w", err)
 	}
-	fmt.Fprintf(stdout, "stopped; the data is kept in %s\n", absolute(s.DataDir))
+	fmt.Fprintf(stdout, "stopped; the data is kept in %s\n", d.DataDir())
 	return nil
 }
 

@@ -37,7 +37,7 @@ func readSettings(environ []string) (*settings, error) {
 	return s, service.ParseSettings(s, environ)
 }
 
-// options make the deployment of the settings. DataDir is filled in.
+// options make the deployment of the settings.
 func (s *settings) options(stdout, stderr io.Writer) (local.Options, error) {
 	bin, err := binDir()
 	if err != nil {

@@ -10,6 +10,9 @@ import (
 // URL is where users come: the front door.
 func (d *Deployment) URL() string { return d.door.url() }
 
+// DataDir is the whole path of the data folder.
+func (d *Deployment) DataDir() string { return d.folder.path }
+
 // PostgresURL is the administrator's URL.
 func (d *Deployment) PostgresURL() string {
 	if d.postgres != nil {
